@@ -1,0 +1,52 @@
+# make serve    the service on http://127.0.0.1:8000
+# make test     all tests
+# make lint     formatting, lints and types, as CI checks them
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Passed to pip; for example --extra-index-url with an index of CPU-only PyTorch builds.
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+DETECTOR := model_store/centerface/centerface.onnx
+
+.PHONY: serve test lint setup bench clean
+
+serve: setup
+	exec $(BIN)/python -m app
+
+setup: $(VENV)/installed $(DETECTOR)
+
+test: $(VENV)/installed-dev $(DETECTOR)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev $(DETECTOR)
+	$(BIN)/python -m bench
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "venv is missing: apt install python3-venv"; exit 1; }
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what the service needs (once)"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing what the tests need (once)"
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(DETECTOR): $(VENV)/installed
+	$(BIN)/python -m model_store.fetch_centerface
+	@touch $@
+
+clean:
+	rm -rf $(VENV) model_store/centerface

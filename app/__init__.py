@@ -1,0 +1,1 @@
+"""LW-BAFA face alignment as an HTTP service."""
