@@ -1,0 +1,33 @@
+"""The LW-BAFA network and its markups; knows no HTTP, no files and no device."""
+
+from app.lwbafa.blocks import fold_batch_norms
+from app.lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, Boundary, Markup
+from app.lwbafa.network import (
+    ARCHITECTURES,
+    BAFA,
+    HEATMAP_PX,
+    INPUT_PX,
+    LW_BAFA,
+    Architecture,
+    BoundaryAwareNetwork,
+    Prediction,
+    normalise,
+)
+
+__all__ = [
+    "ARCHITECTURES",
+    "BAFA",
+    "HEATMAP_PX",
+    "INPUT_PX",
+    "LW_BAFA",
+    "MARKUPS",
+    "MARKUP_68",
+    "MARKUP_98",
+    "Architecture",
+    "Boundary",
+    "BoundaryAwareNetwork",
+    "Markup",
+    "Prediction",
+    "fold_batch_norms",
+    "normalise",
+]

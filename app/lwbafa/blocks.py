@@ -1,0 +1,96 @@
+"""The convolutional blocks that both stages are made of.
+
+Everything here is post-activation, so that every BatchNorm folds into the convolution before it.
+Shapes are B×C×H×W.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, BatchNorm and, by default, ReLU; padding keeps H×W at stride 1."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        relu: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
+        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(x))
+        return F.relu(x) if self.relu else x
+
+    def fold(self) -> None:
+        """Fold the BatchNorm's running statistics into the convolution (inference only)."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
+            self.norm = nn.Identity()
+
+
+class Residual(nn.Module):
+    """Bottleneck residual unit: 1×1, 3×3, 1×1 with `bottleneck`·outputs filters in the middle."""
+
+    def __init__(self, inputs: int, outputs: int, bottleneck: float = 0.5) -> None:
+        super().__init__()
+        middle = int(outputs * bottleneck)
+        self.body = nn.Sequential(
+            ConvNorm(inputs, middle),
+            ConvNorm(middle, middle, 3),
+            ConvNorm(middle, outputs, relu=False),
+        )
+        self.skip = nn.Identity() if inputs == outputs else ConvNorm(inputs, outputs, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.skip(x))
+
+
+class ShuffleUnit(nn.Module):
+    """ShuffleNetV2 unit at stride 1 (Ma et al., ECCV 2018, fig. 3c): half the channels pass."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.body = nn.Sequential(
+            ConvNorm(half, half),
+            ConvNorm(half, half, 3, groups=half, relu=False),
+            ConvNorm(half, half),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept, worked = x.chunk(2, dim=1)
+        return F.channel_shuffle(torch.cat((kept, self.body(worked)), dim=1), groups=2)
+
+
+class BlurPool(nn.Module):
+    """Anti-aliased halving of H and W with a fixed 3×3 binomial filter (Zhang, ICML 2019)."""
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        row = torch.tensor([1.0, 2.0, 1.0]) / 4
+        kernel = torch.outer(row, row).expand(channels, 1, 3, 3).contiguous()
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.kernel, stride=2, padding=1, groups=x.shape[1])
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Fold every BatchNorm of an evaluation-mode network into its convolution, in place."""
+    for module in network.modules():
+        if isinstance(module, ConvNorm):
+            module.fold()

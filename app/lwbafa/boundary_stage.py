@@ -1,0 +1,116 @@
+"""Stage 1: boundary heatmaps from four stacked hourglasses (paper, section 3.1).
+
+The paper fixes the hourglass with ShuffleNetV2 units on its decoder side and what SDFusion is made
+of (two 1×1 convolutions, a residual module, pyramid pooling, attention from predicted heatmaps).
+How SDFusion wires them together is our choice: no reference code is public.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from app.lwbafa.blocks import ConvNorm, Residual, ShuffleUnit
+
+PYRAMID_BINS = (1, 2, 4, 8)
+
+
+class Hourglass(nn.Module):
+    """Encoder-decoder over H×W with skips at every scale (Newell et al., ECCV 2016).
+
+    C×H×W in and out; H and W divisible by 2**depth.
+    """
+
+    def __init__(self, width: int, decoder: Callable[[int], nn.Module], depth: int = 4) -> None:
+        super().__init__()
+        self.skips = nn.ModuleList(Residual(width, width) for _ in range(depth))
+        self.downs = nn.ModuleList(Residual(width, width) for _ in range(depth))
+        self.neck = Residual(width, width)
+        self.ups = nn.ModuleList(decoder(width) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        skipped = []
+        for skip, down in zip(self.skips, self.downs, strict=True):
+            skipped.append(skip(x))
+            x = down(F.max_pool2d(x, 2))
+        x = self.neck(x)
+        for up in self.ups:
+            x = F.interpolate(up(x), scale_factor=2.0, mode="nearest") + skipped.pop()
+        return x
+
+
+class SDFusion(nn.Module):
+    """Fuses a hourglass's shallow input with its pyramid-pooled deep output under an attention map.
+
+    Inputs C×H×W twice; returns the next hourglass's input C×H×W and raw heatmaps K×H×W.
+    """
+
+    def __init__(self, width: int, boundaries: int) -> None:
+        super().__init__()
+        self.residual = Residual(width, width)
+        self.heatmap = heatmap_head(width, boundaries)
+        self.attention = nn.Conv2d(boundaries, width, 1)
+        self.pyramid = nn.ModuleList(ConvNorm(width, width // 4) for _ in PYRAMID_BINS)
+        self.from_shallow = ConvNorm(width, width, relu=False)
+        self.from_pyramid = ConvNorm(2 * width, width, relu=False)
+
+    def forward(self, shallow: Tensor, deep: Tensor) -> tuple[Tensor, Tensor]:
+        deep = self.residual(deep)
+        heatmaps = self.heatmap(deep)
+        attention = torch.sigmoid(self.attention(heatmaps))
+        size = deep.shape[-2:]
+        pooled = [
+            F.interpolate(
+                level(F.adaptive_avg_pool2d(deep, bins)),
+                size=size,
+                mode="bilinear",
+                align_corners=False,
+            )
+            for bins, level in zip(PYRAMID_BINS, self.pyramid, strict=True)
+        ]
+        context = self.from_pyramid(torch.cat((deep, *pooled), dim=1))
+        return F.relu(shallow + attention * self.from_shallow(shallow) + context), heatmaps
+
+
+class BoundaryStage(nn.Module):
+    """Image to boundary heatmaps.
+
+    Input 3×S×S, S divisible by 64. Returns the shallow features C×S/4×S/4, the final deep features
+    C×S/4×S/4 and the raw heatmaps K×S/4×S/4 of all four hourglasses, last one best.
+    """
+
+    def __init__(
+        self, width: int, boundaries: int, preprocessing_bottleneck: float, shuffle_decoder: bool
+    ) -> None:
+        super().__init__()
+        decoder: Callable[[int], nn.Module] = (
+            ShuffleUnit if shuffle_decoder else lambda channels: Residual(channels, channels)
+        )
+        self.stem = ConvNorm(3, 64, 7, 2)
+        self.pre1 = Residual(64, 128, preprocessing_bottleneck)
+        self.pre2 = Residual(128, 128, preprocessing_bottleneck)
+        self.pre3 = Residual(128, width, preprocessing_bottleneck)
+        self.hourglasses = nn.ModuleList(Hourglass(width, decoder) for _ in range(4))
+        self.fusions = nn.ModuleList(SDFusion(width, boundaries) for _ in range(3))
+        self.final = ConvNorm(width, width)
+        self.heatmap = heatmap_head(width, boundaries)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        x = F.max_pool2d(self.pre1(self.stem(image)), 2)
+        shallow = x = self.pre3(self.pre2(x))
+        heatmaps = []
+        for hourglass, fusion in zip(self.hourglasses[:3], self.fusions, strict=True):
+            x, intermediate = fusion(x, hourglass(x))
+            heatmaps.append(intermediate)
+        deep = self.final(self.hourglasses[3](x))
+        heatmaps.append(self.heatmap(deep))
+        return shallow, deep, heatmaps
+
+
+def heatmap_head(width: int, boundaries: int) -> nn.Conv2d:
+    """1×1 convolution C to K that starts near zero, where most of every heatmap is."""
+    head = nn.Conv2d(width, boundaries, 1)
+    nn.init.normal_(head.weight, std=1e-3)
+    nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+    return head

@@ -1,0 +1,105 @@
+import copy
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from app.lwbafa import (
+    BAFA,
+    LW_BAFA,
+    MARKUP_68,
+    MARKUP_98,
+    MARKUPS,
+    Architecture,
+    BoundaryAwareNetwork,
+    Markup,
+    fold_batch_norms,
+    normalise,
+)
+from app.lwbafa.landmark_stage import GroupLinear
+
+# Table 4 of the paper, for 98 points: parameters in millions, multiply-accumulates in billions.
+PAPER = {"lwbafa": (9.48, 11.4), "bafa": (19.96, 22.23)}
+
+
+def seeded(architecture: Architecture, markup: Markup) -> BoundaryAwareNetwork:
+    torch.manual_seed(0)
+    return BoundaryAwareNetwork(architecture, markup)
+
+
+@pytest.mark.parametrize("architecture", [LW_BAFA, BAFA], ids=lambda a: a.name)
+def test_size_and_work_are_within_one_percent_of_the_paper(architecture: Architecture) -> None:
+    network = seeded(architecture, MARKUP_98).eval()
+    parameters = sum(p.numel() for p in network.parameters()) / 1e6
+    counter = FlopCounterMode(display=False)
+    with counter:
+        prediction = network(torch.zeros(1, 3, 256, 256))
+    assert prediction.heatmaps[-1].shape == (1, 15, 64, 64)
+    macs = counter.get_total_flops() / 2 / 1e9
+    assert (parameters, macs) == pytest.approx(PAPER[architecture.name], rel=0.01)
+
+
+@pytest.mark.parametrize("architecture", [LW_BAFA, BAFA], ids=lambda a: a.name)
+@pytest.mark.parametrize("markup", MARKUPS.values(), ids=lambda m: m.name)
+def test_shapes(architecture: Architecture, markup: Markup) -> None:
+    network = seeded(architecture, markup).eval()
+    with torch.inference_mode():
+        for side in (128, 64):
+            prediction = network(torch.zeros(2, 3, side, side))
+            boundaries = len(markup.boundaries)
+            assert prediction.points.shape == (2, markup.landmark_count, 2)
+            assert [tuple(h.shape) for h in prediction.heatmaps] == [
+                (2, boundaries, side // 4, side // 4)
+            ] * 4
+
+
+@pytest.mark.parametrize("architecture", [LW_BAFA, BAFA], ids=lambda a: a.name)
+def test_folding_batch_norms_changes_no_output(architecture: Architecture) -> None:
+    network = seeded(architecture, MARKUP_68)
+    crops = torch.randn(4, 3, 64, 64)
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(crops)  # so that the running statistics are not the initial ones
+        network.eval()
+        folded = copy.deepcopy(network)
+        fold_batch_norms(folded)
+        before, after = network(crops), folded(crops)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+    assert torch.allclose(before.points, after.points, atol=1e-5)
+    for ours, theirs in zip(before.heatmaps, after.heatmaps, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_every_parameter_takes_part_in_the_training() -> None:
+    network = seeded(LW_BAFA, MARKUP_98)
+    prediction = network(torch.randn(2, 3, 64, 64))
+    (prediction.points.sum() + sum(h.sum() for h in prediction.heatmaps)).backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None]
+    assert idle == []
+
+
+def test_untrained_network_says_the_middle_of_the_crop() -> None:
+    with torch.inference_mode():
+        points = seeded(LW_BAFA, MARKUP_68).eval()(torch.zeros(1, 3, 64, 64)).points
+    assert (points - 0.5).abs().max() < 0.5
+
+
+def test_group_linear_shuffles_groups_into_each_other() -> None:
+    torch.manual_seed(0)
+    layer = GroupLinear(8, 8, groups=2).eval()
+    x = torch.randn(1, 1, 8)
+    changed = x.clone()
+    changed[..., :4] += 1  # the first group's inputs only
+    with torch.inference_mode():
+        moved = ((layer(x, None) - layer(changed, None)).abs() > 1e-6).flatten()
+    # Unshuffled, the second half would know nothing of the first group's inputs.
+    assert moved[:4].any()
+    assert moved[4:].any()
+
+
+def test_normalise_maps_bytes_to_minus_one_and_one() -> None:
+    crops = torch.tensor([0, 255], dtype=torch.uint8).view(1, 1, 2, 1).expand(1, 1, 2, 3)
+    out = normalise(crops)
+    assert out.shape == (1, 3, 1, 2)
+    assert out[0, :, 0].tolist() == [[-1.0, 1.0]] * 3
