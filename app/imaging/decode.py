@@ -1,0 +1,32 @@
+"""Encoded bytes to pixels on the file's own grid."""
+
+import os
+
+import numpy as np
+
+from app.errors import TruncatedImage
+from app.imaging.crop import Image
+from app.imaging.header import ImageHeader
+
+# OpenCV reads this once, at import: a second guard behind our own limit, for headers that lie.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))
+
+import cv2
+
+FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def decode(data: bytes, header: ImageHeader) -> Image:
+    """Pixels H×W×3 RGB, as stored (EXIF not applied); alpha is dropped, deeper ones become 8 bit.
+
+    Raises TruncatedImage if the data ends early, is damaged, or is not what the header says.
+    """
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), FLAGS)
+    except cv2.error as error:
+        raise TruncatedImage(f"The {header.format} data cannot be decoded.") from error
+    if pixels is None:
+        raise TruncatedImage(f"The {header.format} data ends early or is damaged.")
+    if pixels.shape[:2] != (header.height, header.width):
+        raise TruncatedImage(f"The {header.format} data does not match its header.")
+    return pixels  # type: ignore[return-value]

@@ -1,0 +1,78 @@
+"""Pictures for people: a heatmap as a PNG, and a photograph with its landmarks over it."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.imaging.crop import Crop, Image, Points
+
+HEATMAP_PNG_PX = 256
+PICTURE_LONGEST_SIDE_PX = 2048
+HEAT_COLOR = np.array([255, 80, 0], np.float32)
+GROUP_COLORS = (
+    *((255, 255, 255), (255, 221, 87), (255, 221, 87), (120, 220, 255), (96, 255, 128)),
+    *((96, 255, 128), (255, 140, 200), (255, 190, 230), (0, 255, 255)),
+)
+
+
+def heatmap_image(heatmap: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A merged heatmap (64×64) enlarged to 256×256 grey, 255 where the network is certain."""
+    size = (HEATMAP_PNG_PX, HEATMAP_PNG_PX)
+    return cv2.resize(heatmap, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    """Encode grey H×W or RGB H×W×3 as PNG."""
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def annotated(
+    photograph: Image,
+    faces: Sequence[tuple[Crop, Points, NDArray[np.uint8]]],
+    groups: Mapping[str, Sequence[int]],
+) -> Image:
+    """The photograph (at most 2048 px long) with heatmaps and landmarks drawn over it.
+
+    Each face is its crop, its landmarks N×2 and its merged heatmap 64×64, all in the pixels of
+    `photograph`, which is left as it is.
+    """
+    height, width = photograph.shape[:2]
+    shrink = min(1.0, PICTURE_LONGEST_SIDE_PX / max(height, width))
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    canvas: Image = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    for crop, points, heatmap in faces:
+        crop = Crop(
+            (crop.center_x + 0.5) * shrink - 0.5,
+            (crop.center_y + 0.5) * shrink - 0.5,
+            crop.side * shrink,
+        )
+        _blend_heat(canvas, crop, heatmap)
+        _draw_landmarks(canvas, (points + 0.5) * shrink - 0.5, crop.side, groups)
+    return canvas
+
+
+def _blend_heat(canvas: Image, crop: Crop, heatmap: NDArray[np.uint8]) -> None:
+    """Colour the canvas by the heatmap, as opaque as the network is certain."""
+    height, width = canvas.shape[:2]
+    scale = crop.side / heatmap.shape[0]
+    left, top = crop.center_x - crop.side / 2, crop.center_y - crop.side / 2
+    to_canvas = np.array([[scale, 0, left + scale / 2], [0, scale, top + scale / 2]])
+    heat = cv2.warpAffine(heatmap, to_canvas, (width, height), flags=cv2.INTER_LINEAR)
+    alpha = heat[..., None].astype(np.float32) * (0.6 / 255)
+    canvas[:] = canvas + (HEAT_COLOR - canvas) * alpha
+
+
+def _draw_landmarks(
+    canvas: Image, points: Points, side: float, groups: Mapping[str, Sequence[int]]
+) -> None:
+    radius = max(1.0, side / 180)
+    shift = 4
+    for color, indices in zip(GROUP_COLORS, groups.values(), strict=False):
+        for x, y in points[list(indices)]:
+            center = (round(x * 2**shift), round(y * 2**shift))
+            for reach, ink in ((radius * 1.5, (0, 0, 0)), (radius, color)):
+                reach_fixed = round(reach * 2**shift)
+                cv2.circle(canvas, center, reach_fixed, ink, -1, cv2.LINE_AA, shift)
