@@ -1,0 +1,24 @@
+"""Face detectors: whole photographs in, face boxes out.
+
+A detector returns boxes in the network's convention, the landmarks' bounding box (see
+`app.imaging.crop`), whatever its own boxes look like.
+"""
+
+from typing import NamedTuple, Protocol
+
+from app.imaging.crop import FaceBox, Image
+
+
+class Detection(NamedTuple):
+    """A face found: its box in image pixels and the detector's confidence, 0 to 1."""
+
+    box: FaceBox
+    score: float
+
+
+class FaceDetector(Protocol):
+    """Finds faces. Must be safe to call from several threads at once."""
+
+    def detect(self, image: Image) -> list[Detection]:
+        """All faces of an upright RGB image H×W×3, in any order."""
+        ...

@@ -1,0 +1,90 @@
+"""CenterFace (Xu et al., 2019), an anchor-free detector, run by OpenCV's own inference.
+
+The network's file is fetched by `python -m model_store.fetch_centerface`.
+"""
+
+import hashlib
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.detection import Detection
+from app.errors import StartupError
+from app.imaging.crop import FaceBox, Image
+
+SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
+STRIDE = 4
+SIDE_MULTIPLE = 32
+OVERLAP_THRESHOLD = 0.3
+
+# CenterFace's boxes begin at the hairline, the landmarks' at the brows.
+FOREHEAD_SHARE = 0.23
+
+
+class CenterFace:
+    """The detector on the CPU, with one network per calling thread.
+
+    Raises StartupError if the file is missing or is not the one that was measured.
+    """
+
+    def __init__(self, path: Path, longest_side_px: int, score_threshold: float) -> None:
+        try:
+            self._model = path.read_bytes()
+        except OSError as error:
+            raise StartupError(f"face detector {path} is missing: run make setup") from error
+        if hashlib.sha256(self._model).hexdigest() != SHA256:
+            raise StartupError(f"face detector {path} does not have the expected sha256")
+        self._longest_side_px = longest_side_px
+        self._score_threshold = score_threshold
+        self._local = threading.local()
+
+    def detect(self, image: Image) -> list[Detection]:
+        """All faces of an upright RGB image H×W×3, most certain first."""
+        height, width = image.shape[:2]
+        shrink = min(1.0, self._longest_side_px / max(height, width))
+        input_width, input_height = (_round_up(side * shrink) for side in (width, height))
+        # Averaging keeps small faces whole where the photograph is many times larger.
+        small = cv2.resize(image, (input_width, input_height), interpolation=cv2.INTER_AREA)
+        network = self._network()
+        network.setInput(cv2.dnn.blobFromImage(small))
+        heat, log_size, offset, _ = network.forward(network.getUnconnectedOutLayersNames())
+        boxes, scores = self._decode(heat[0, 0], log_size[0], offset[0])
+        boxes *= np.tile([width / input_width, height / input_height], 2)
+        kept = cv2.dnn.NMSBoxes(
+            boxes.tolist(), scores.tolist(), self._score_threshold, OVERLAP_THRESHOLD
+        )
+        return [Detection(face_box(FaceBox(*boxes[i].tolist())), float(scores[i])) for i in kept]
+
+    def _decode(
+        self,
+        heat: NDArray[np.float32],
+        log_size: NDArray[np.float32],
+        offset: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Boxes M×4 (left, top, width, height in network pixels) and scores M of the hot cells."""
+        rows, columns = np.nonzero(heat > self._score_threshold)
+        sizes = np.exp(log_size[:, rows, columns]) * STRIDE
+        centers = (np.stack((rows, columns)) + offset[:, rows, columns] + 0.5) * STRIDE
+        corners = centers - sizes / 2
+        boxes = np.stack((corners[1], corners[0], sizes[1], sizes[0]), axis=1)
+        return boxes.astype(np.float32), heat[rows, columns]
+
+    def _network(self) -> cv2.dnn.Net:
+        """This thread's own network: OpenCV's are not safe to share."""
+        if not hasattr(self._local, "network"):
+            buffer = np.frombuffer(self._model, np.uint8)
+            self._local.network = cv2.dnn.readNetFromONNX(buffer)
+        return self._local.network  # type: ignore[no-any-return]
+
+
+def face_box(raw: FaceBox) -> FaceBox:
+    """CenterFace's box, hairline to chin, cut down to the landmarks' box, brows to chin."""
+    forehead = FOREHEAD_SHARE * raw.height
+    return FaceBox(raw.x, raw.y + forehead, raw.width, raw.height - forehead)
+
+
+def _round_up(side: float) -> int:
+    return max(SIDE_MULTIPLE, int(np.ceil(side / SIDE_MULTIPLE)) * SIDE_MULTIPLE)

@@ -1,0 +1,96 @@
+"""Every failure that a caller or an operator can meet, each with its status and stable code.
+
+Callers get them as RFC 9457 problem documents; `docs` and tests read the tree below.
+
+    ServiceError
+    ├── StartupError          the process ends before it serves (not an HTTP answer)
+    └── RequestError          an HTTP answer
+        ├── EmptyBody, NotAnImage, TruncatedImage, BadMultipart            400
+        ├── TooManyBytes, TooManyPixels                                    413
+        ├── UnsupportedMediaType                                           415
+        ├── InvalidParameter, MissingImageField                            422
+        ├── QueueFull                                                      429
+        ├── InferenceFailed, InternalError                                 500
+        ├── NotReady                                                       503
+        └── DeadlineExceeded                                               504
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Root of everything this service raises on purpose."""
+
+
+class StartupError(ServiceError):
+    """The service cannot start: one line says why, and the process exits non-zero."""
+
+
+class RequestError(ServiceError):
+    """A request that cannot be answered; the message is the problem document's detail."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class EmptyBody(RequestError):
+    status, code, title = 400, "empty_body", "The request carries no image bytes"
+
+
+class NotAnImage(RequestError):
+    status, code, title = 400, "not_an_image", "The bytes are not a readable image"
+
+
+class TruncatedImage(RequestError):
+    status, code, title = 400, "truncated_image", "The image ends early or its data is damaged"
+
+
+class BadMultipart(RequestError):
+    status, code, title = 400, "bad_multipart", "The multipart body cannot be read"
+
+
+class TooManyBytes(RequestError):
+    status, code, title = 413, "too_many_bytes", "The upload is larger than the service accepts"
+
+
+class TooManyPixels(RequestError):
+    status, code, title = 413, "too_many_pixels", "The image has more pixels than accepted"
+
+
+class UnsupportedMediaType(RequestError):
+    status, code, title = 415, "unsupported_media_type", "This kind of content is not accepted"
+
+
+class InvalidParameter(RequestError):
+    status, code, title = 422, "invalid_parameter", "A query parameter is not valid"
+
+
+class MissingImageField(RequestError):
+    status, code, title = 422, "missing_image_field", "The form has no file field named image"
+
+
+class QueueFull(RequestError):
+    status, code, title = 429, "queue_full", "The service has as much work as it accepts"
+
+
+class InferenceFailed(RequestError):
+    status, code, title = 500, "inference_failed", "The network failed on this face"
+
+
+class InternalError(RequestError):
+    status, code, title = 500, "internal_error", "Something unexpected went wrong"
+
+
+class NotReady(RequestError):
+    status, code, title = 503, "not_ready", "The service is starting or stopping"
+
+
+class DeadlineExceeded(RequestError):
+    status, code, title = 504, "deadline_exceeded", "The answer would have come too late"

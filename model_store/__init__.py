@@ -1,0 +1,1 @@
+"""Checkpoints and detectors, and the commands that fetch them."""
