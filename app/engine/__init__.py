@@ -1,0 +1,29 @@
+"""Engines: run the network on a device; know no HTTP and no queue."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.imaging.crop import Image
+
+
+class Alignment(NamedTuple):
+    """What the network says of one crop.
+
+    `points` N×2 float32, x and y in [0, 1] of the crop, unclamped; `scores` N float32 in [0, 1],
+    the boundary heatmap at each point, NaN for points on no boundary; `heatmap` 64×64 uint8, the
+    boundaries merged by maximum, 255 for 1.
+    """
+
+    points: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    heatmap: NDArray[np.uint8]
+
+
+class Engine(Protocol):
+    """Aligns crops; called by one thread at a time."""
+
+    def align(self, crops: list[Image]) -> list[Alignment]:
+        """Align crops of 256×256×3 uint8 RGB, in order; each answer independent of the others."""
+        ...

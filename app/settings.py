@@ -1,0 +1,85 @@
+"""Every knob of the service, read from environment variables `LWBAFA_…` and validated at start."""
+
+import os
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import StartupError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """The service's settings; units are in the names."""
+
+    model_config = SettingsConfigDict(env_prefix="LWBAFA_", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line that is written"
+    )
+    checkpoint_dir: Path = Field(
+        ROOT / "model_store" / "lwbafa-300w68", description="Folder of the checkpoint to serve"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the network runs; auto takes the GPU if there is one"
+    )
+    network_threads: int = Field(
+        0, ge=0, description="Threads of the network on the CPU; 0 takes all that are granted"
+    )
+    worker_threads: int = Field(
+        0, ge=0, description="Threads that decode, detect and draw; 0 takes one per granted CPU"
+    )
+    detector_file: Path = Field(
+        ROOT / "model_store" / "centerface" / "centerface.onnx",
+        description="The CenterFace network",
+    )
+    detection_longest_side_px: int = Field(
+        640, ge=64, le=4096, description="Photographs are shrunk to this before detection"
+    )
+    detection_score_threshold: float = Field(
+        0.4, gt=0, lt=1, description="Least confidence for a detected face"
+    )
+    max_upload_bytes: int = Field(20 * 2**20, ge=1024, description="Largest accepted body")
+    max_image_pixels: int = Field(
+        50_000_000, ge=4096, le=1 << 28, description="Largest accepted width × height"
+    )
+    max_request_faces: int = Field(64, ge=1, description="Most faces or boxes in one request")
+    max_batch_faces: int = Field(8, ge=1, description="Most faces in one forward pass")
+    max_queue_faces: int = Field(128, ge=1, description="Most faces waiting for the network")
+    max_inflight_requests: int = Field(
+        64, ge=1, description="Most requests being read or worked on at once"
+    )
+    request_deadline_ms: int = Field(
+        10_000, ge=1, description="Time after which a request is given up"
+    )
+
+    @model_validator(mode="after")
+    def _a_request_fits_the_queue(self) -> Self:
+        if self.max_request_faces > self.max_queue_faces:
+            raise ValueError("max_request_faces cannot exceed max_queue_faces")
+        return self
+
+
+def read_settings() -> Settings:
+    """Settings from the environment. Raises StartupError that names the first wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = "_".join(("LWBAFA", *(str(part).upper() for part in problem["loc"])))
+        raise StartupError(f"setting {name}: {problem['msg']}") from error
+
+
+def granted_cpus() -> int:
+    """CPUs this process may use: its affinity, and its cgroup's quota rounded up."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cpus, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no cgroup v2, or "max": no quota
+        return cpus

@@ -1,0 +1,99 @@
+"""What the tests share: a real photograph, a real checkpoint, a real service."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from app.imaging.crop import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+FACE_DATA = Path(os.environ.get("FACE_DATA", ROOT.parent / "shared" / "data"))
+
+needs_face_data = pytest.mark.skipif(
+    not (FACE_DATA / "300w").is_dir(),
+    reason="300-W is not at hand; FACE_DATA names the folder that holds 300w/",
+)
+
+# Points of the astronaut's face, placed by eye on a sevenfold enlargement: index → x, y.
+ASTRONAUT_POINTS = {
+    8: (221.7, 177.8),  # chin
+    17: (189.9, 90.3),  # brows, outer ends
+    26: (262.9, 94.3),
+    21: (212.9, 92.1),  # brows, inner ends
+    22: (238.4, 93.1),
+    30: (224.6, 126.4),  # tip and base of the nose
+    33: (223.9, 131.7),
+    36: (192.9, 99.6),  # eye corners
+    39: (211.0, 102.7),
+    42: (236.7, 105.0),
+    45: (258.4, 102.7),
+    48: (203.1, 139.9),  # corners of the mouth
+    54: (243.4, 141.3),
+    51: (223.1, 138.9),  # outer lips, top and bottom
+    57: (222.7, 153.6),
+}
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image:
+    """NASA's portrait of Eileen Collins, public domain: one frontal face, 512×512 RGB."""
+    return np.ascontiguousarray(data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def astronaut_jpeg(astronaut: Image) -> bytes:
+    return encode(astronaut, ".jpg")
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[httpx.Client]:
+    """A client of a real server process with default settings."""
+    with running_server() as url, httpx.Client(base_url=url, timeout=60) as http:
+        yield http
+
+
+@contextmanager
+def running_server(**settings: object) -> Iterator[str]:
+    """The address of a server process of its own, ready to answer, with some settings changed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    changed = {f"LWBAFA_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = {**os.environ, "LWBAFA_PORT": str(port), "LWBAFA_LOG_LEVEL": "error", **changed}
+    command = [sys.executable, "-m", "app"]
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
+        try:
+            _wait_until_ready(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
+    give_up = time.monotonic() + 120
+    while time.monotonic() < give_up:
+        assert process.poll() is None, "the server ended before it was ready"
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                return
+        time.sleep(0.2)
+    raise TimeoutError("the server did not become ready")
+
+
+def encode(image: NDArray[np.uint8], suffix: str) -> bytes:
+    """RGB pixels encoded by OpenCV."""
+    return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()

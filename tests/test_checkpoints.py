@@ -1,0 +1,122 @@
+"""A checkpoint is verified before it is opened; anything wrong stops the start in one line."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from app.checkpoints import Manifest, load_checkpoint
+from app.errors import StartupError
+from app.settings import Settings
+from tests.conftest import ROOT
+
+SHIPPED = Settings().checkpoint_dir
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SHIPPED, tmp_path / "checkpoint"))
+
+
+def rewrite(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def start(folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LWBAFA_CHECKPOINT_DIR": str(folder), "LWBAFA_PORT": "0"}
+    command = [sys.executable, "-m", "app"]
+    return subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_the_shipped_checkpoint_loads_and_states_its_accuracy() -> None:
+    checkpoint = load_checkpoint(SHIPPED)
+    assert checkpoint.markup.landmark_count == 68
+    assert not checkpoint.network.training
+    assert {row.box for row in checkpoint.manifest.accuracy} == {"landmarks", "detector"}
+    assert "research" in checkpoint.manifest.training.terms
+
+
+def test_the_shipped_weights_are_half_precision_in_one_file() -> None:
+    tensors = safetensors.torch.load_file(SHIPPED / "model.safetensors")
+    assert {t.dtype for t in tensors.values() if t.is_floating_point()} == {torch.float16}
+
+
+def test_the_shipped_folder_has_a_model_card() -> None:
+    assert "research" in (SHIPPED / "README.md").read_text()
+
+
+def test_tampered_weights_stop_the_start_before_they_are_opened(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    ended = start(folder)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "sha256" in ended.stderr
+
+
+def test_missing_weights_stop_the_start(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    ended = start(folder)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "model.safetensors cannot be read" in ended.stderr
+
+
+def test_a_missing_manifest_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"manifest\.json cannot be read"):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sha256": "short"}, "sha256"),
+        ({"weights_file": "../../etc/passwd"}, "weights_file"),
+        ({"markup": "17-points"}, "unknown architecture or markup"),
+        ({"surprise": 1}, "surprise"),
+        (
+            {"input": {"size_px": 128, "color_order": "RGB", "mean": 127.5, "divisor": 127.5}},
+            "expects another input",
+        ),
+    ],
+)
+def test_a_wrong_manifest_says_what_is_wrong(
+    folder: Path, changes: dict[str, object], says: str
+) -> None:
+    rewrite(folder, **changes)
+    with pytest.raises(StartupError, match=says):
+        load_checkpoint(folder)
+
+
+def test_weights_of_another_network_are_refused(folder: Path) -> None:
+    rewrite(folder, markup="wflw-98")
+    with pytest.raises(StartupError, match="does not fit the network"):
+        load_checkpoint(folder)
+
+
+def test_missing_and_unknown_tensors_are_refused(folder: Path) -> None:
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    tensors["a_surprise"] = torch.zeros(1)
+    data = safetensors.torch.save(tensors)
+    (folder / "model.safetensors").write_bytes(data)
+    rewrite(folder, sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(StartupError, match="does not fit the network"):
+        load_checkpoint(folder)
+
+
+def test_the_manifest_schema_survives_a_round_trip() -> None:
+    text = (SHIPPED / "manifest.json").read_text()
+    manifest = Manifest.model_validate_json(text)
+    assert json.loads(manifest.model_dump_json()) == json.loads(text)

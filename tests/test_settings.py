@@ -1,0 +1,40 @@
+import pytest
+
+from app.errors import StartupError
+from app.settings import granted_cpus, read_settings
+
+
+def test_defaults_are_valid() -> None:
+    settings = read_settings()
+    assert settings.device == "auto"
+    assert settings.checkpoint_dir.name == "lwbafa-300w68"
+
+
+def test_environment_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LWBAFA_MAX_BATCH_FACES", "3")
+    assert read_settings().max_batch_faces == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LWBAFA_PORT", "70000"),
+        ("LWBAFA_DEVICE", "tpu"),
+        ("LWBAFA_MAX_UPLOAD_BYTES", "lots"),
+        ("LWBAFA_DETECTION_SCORE_THRESHOLD", "1.5"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartupError, match=name):
+        read_settings()
+
+
+def test_a_request_must_fit_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LWBAFA_MAX_QUEUE_FACES", "10")
+    with pytest.raises(StartupError, match="max_request_faces cannot exceed max_queue_faces"):
+        read_settings()
+
+
+def test_at_least_one_cpu_is_granted() -> None:
+    assert granted_cpus() >= 1
