@@ -1,0 +1,166 @@
+"""`POST /v1/align` and `GET /v1/models`."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from app.api import answers
+from app.api.problems import explain
+from app.api.schemas import BOXES, AlignQuery, AlignResponse, Frame, ModelList, Problem
+from app.api.upload import read_image
+from app.errors import DeadlineExceeded, InvalidParameter
+from app.imaging.crop import FaceBox
+from app.imaging.header import MEDIA_TYPES
+from app.pipeline import Timings
+from app.service import Service
+
+router = APIRouter(prefix="/v1")
+
+Answer = TypeVar("Answer")
+
+BINARY = {"type": "string", "format": "binary"}
+REQUEST_BODY = {
+    "required": True,
+    "description": "The photograph: JPEG, PNG or WebP.",
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["image"], "properties": {"image": BINARY}}
+        },
+        **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
+    },
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": text,
+        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+    }
+    for status, text in {
+        400: "Not an image, truncated, or empty",
+        413: "Too many bytes or pixels",
+        415: "Not a kind of content that is accepted",
+        422: "A parameter or the form is wrong",
+        429: "Too much work is waiting; see Retry-After",
+        500: "The network failed",
+        503: "Starting or stopping",
+        504: "Too late",
+    }.items()
+}
+
+
+@router.post(
+    "/align",
+    summary="Landmarks of every face in a photograph",
+    response_model=AlignResponse,
+    response_model_exclude_unset=True,
+    responses={
+        200: {
+            "description": "Landmarks as JSON; with `Accept: image/png` the upright photograph "
+            "with landmarks and boundary heatmaps drawn over it. No face is an empty list.",
+            "content": {"image/png": {"schema": BINARY}},
+        },
+        **PROBLEMS,
+    },
+    openapi_extra={"requestBody": REQUEST_BODY},
+)
+async def align(request: Request, query: Annotated[AlignQuery, Query()]) -> Response:
+    """Find and align the faces of one uploaded photograph; nothing of it is kept."""
+    service: Service = request.app.state.service
+    boxes = _boxes(query.boxes, service.settings.max_request_faces)
+    with service.admission():
+        seconds = service.settings.request_deadline_ms / 1000
+        try:
+            async with asyncio.timeout(seconds):
+                return await _answer(request, query, boxes, service, time.monotonic() + seconds)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"No answer within {seconds:g} seconds.") from error
+
+
+async def _answer(
+    request: Request,
+    query: AlignQuery,
+    boxes: list[FaceBox] | None,
+    service: Service,
+    deadline: float,
+) -> Response:
+    timings = Timings()
+    with timings.stage("total"):
+        with timings.stage("read"):
+            data = await read_image(request, service.settings.max_upload_bytes)
+        work = service.pipeline.align(
+            data,
+            boxes,
+            query.frame is Frame.stored,
+            min(query.max_faces, service.settings.max_request_faces),
+            deadline,
+            timings,
+        )
+        aligned = await _unless_disconnected(request, work)
+        loop = asyncio.get_running_loop()
+        with timings.stage("render"):
+            if "image/png" in request.headers.get("accept", ""):
+                markup = service.checkpoint.markup
+                png = await loop.run_in_executor(service.workers, answers.picture, aligned, markup)
+            else:
+                png = None
+                faces = await loop.run_in_executor(
+                    service.workers, answers.face_answers, aligned, query.frame, query.heatmap
+                )
+    service.metrics.observe_stages(timings.seconds)
+    milliseconds = {stage: round(1000 * took, 3) for stage, took in timings.seconds.items()}
+    server_timing = ", ".join(f"{stage};dur={took}" for stage, took in milliseconds.items())
+    headers = {"Server-Timing": server_timing, "Cache-Control": "no-store"}
+    if png is not None:
+        return Response(png, headers=headers, media_type="image/png")
+    answer = AlignResponse(
+        request_id=request.state.request_id,
+        model=service.model_brief,
+        image=answers.image_info(aligned.photograph, query.frame),
+        faces=faces,
+        timing_ms=milliseconds,
+    )
+    body = answer.model_dump_json(exclude_unset=True)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _boxes(text: str | None, limit: int) -> list[FaceBox] | None:
+    """The caller's boxes. Raises InvalidParameter that says which one is malformed, and how."""
+    if text is None:
+        return None
+    try:
+        boxes = [FaceBox(*box) for box in BOXES.validate_json(text)]
+    except ValidationError as error:
+        raise InvalidParameter(explain(error.errors()[0], "boxes")) from error
+    if len(boxes) > limit:
+        raise InvalidParameter(f"boxes: {len(boxes)} are more than the {limit} accepted.")
+    return boxes
+
+
+async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """The work's result; if the caller leaves first, the work is cancelled. The body is read."""
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.get("/models", summary="The checkpoint that is loaded")
+async def models(request: Request) -> ModelList:
+    """What answers here: its landmarks, groups, boundaries, input contract and accuracy."""
+    service: Service = request.app.state.service
+    return ModelList(models=[service.model_info])

@@ -1,0 +1,86 @@
+"""Errors as RFC 9457 problem documents: the only shape in which a caller meets one."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.api.schemas import Problem
+from app.errors import InternalError, InvalidParameter, RequestError
+from app.telemetry import Metrics
+
+MEDIA_TYPE = "application/problem+json"
+CLIENT_CLOSED_REQUEST = 499
+
+logger = logging.getLogger(__name__)
+
+
+def install_problem_answers(app: FastAPI, metrics: Metrics) -> None:
+    """Answer every exception of the app with a problem document."""
+
+    def answer(request: Request, error: RequestError) -> Response:
+        metrics.errors.labels(error.code).inc()
+        return _problem(request, error.status, error.code, error.title, error.detail, error.headers)
+
+    @app.exception_handler(RequestError)
+    async def on_request_error(request: Request, error: RequestError) -> Response:
+        if error.status >= 500:
+            fields = {"request_id": request.state.request_id, "code": error.code}
+            logger.error(error.detail, exc_info=error.__cause__, extra={"fields": fields})
+        return answer(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_validation_error(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        # The location starts with "query", which the problem's title says already.
+        named = {**first, "loc": first["loc"][1:]}
+        return answer(request, InvalidParameter(explain(named, "")))
+
+    @app.exception_handler(HTTPException)
+    async def on_http_exception(request: Request, error: HTTPException) -> Response:
+        """What the router itself refuses: an unknown path, a wrong method."""
+        code = error.detail.lower().replace(" ", "_")
+        metrics.errors.labels(code).inc()
+        return _problem(
+            request, error.status_code, code, error.detail, error.detail + ".", error.headers
+        )
+
+    @app.exception_handler(Exception)
+    async def on_unexpected(request: Request, error: Exception) -> Response:
+        """A bug: the log keeps the traceback, the caller gets an id to quote."""
+        fields = {"request_id": request.state.request_id, "code": InternalError.code}
+        logger.error("unexpected error", exc_info=error, extra={"fields": fields})
+        return answer(request, InternalError("The error has been logged under this request_id."))
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def _problem(
+    request: Request,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    headers: Mapping[str, str] | None,
+) -> Response:
+    problem = Problem(
+        type="about:blank",
+        title=title,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=request.state.request_id,
+    )
+    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+
+
+def explain(problem: Mapping[str, Any], root: str) -> str:
+    """One of pydantic's error entries as a sentence: `boxes[1][2]: input should be …`."""
+    place = "".join(f"[{part}]" if isinstance(part, int) else part for part in problem["loc"])
+    return f"{root}{place}: {problem['msg']}."

@@ -1,0 +1,154 @@
+"""The JSON of the API. Coordinates are pixels; (0, 0) is the centre of the top left pixel."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from app.checkpoints import Accuracy, BoxConvention, InputContract
+
+Place = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Length = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+BOXES = TypeAdapter(Annotated[list[tuple[Place, Place, Length, Length]], Field(min_length=1)])
+"""What the query parameter `boxes` holds, as JSON."""
+
+
+class Frame(StrEnum):
+    """Which way up the coordinates are."""
+
+    upright = "upright"
+    stored = "stored"
+
+
+class AlignQuery(BaseModel):
+    """Query parameters of `POST /v1/align`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    boxes: str | None = Field(
+        None,
+        description="JSON list of `[x, y, width, height]`: faces to align instead of detecting "
+        "them, in pixels of `frame`. A box encloses the landmarks: brows to chin, ear to ear. "
+        "All are answered, in their order.",
+        examples=["[[180, 90, 90, 85]]"],
+    )
+    max_faces: int = Field(
+        16, ge=1, description="Align at most so many detected faces, largest first"
+    )
+    heatmap: bool = Field(False, description="Also answer with each face's boundary heatmap")
+    frame: Frame = Field(
+        Frame.upright,
+        description="`upright`: as a person sees the picture. `stored`: the file's own pixel grid, "
+        "before EXIF rotation. Holds for all coordinates, in and out.",
+    )
+
+
+class Box(BaseModel):
+    """A rectangle in image pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class FaceBoxOut(Box):
+    """A face's box: it encloses the landmarks, brows to chin and ear to ear."""
+
+    score: float | None = Field(description="Detector's confidence; null for a caller's box")
+    source: Literal["detector", "caller"]
+
+
+class Landmark(BaseModel):
+    """One landmark; it may lie outside the image."""
+
+    x: float
+    y: float
+    score: float | None = Field(
+        description="Boundary heatmap's value at the point, 0 to 1; null if it lies on no boundary"
+    )
+
+
+class Heatmap(BaseModel):
+    """The boundaries of one face, merged, as a grey PNG: 255 where the network is certain."""
+
+    box: Box = Field(description="Where the PNG's outer edges lie on the image")
+    width: int
+    height: int
+    png_base64: str
+
+
+class Face(BaseModel):
+    """One aligned face."""
+
+    box: FaceBoxOut
+    score: float | None = Field(description="Mean of the landmarks' scores")
+    landmarks: list[Landmark] = Field(description="In the markup's order")
+    heatmap: Heatmap | None = Field(None, description="Only with `heatmap=true`")
+
+
+class ImageInfo(BaseModel):
+    """The upload, in the frame that the coordinates are in."""
+
+    width: int
+    height: int
+    format: str = Field(examples=["jpeg"])
+    exif_orientation: int = Field(description="1 to 8; 1 where the file says nothing")
+    frame: Frame
+
+
+class ModelBrief(BaseModel):
+    """Which checkpoint answered, and how its landmarks group."""
+
+    name: str
+    version: str
+    markup: str
+    sha256: str
+    groups: dict[str, list[int]] = Field(description="Landmark indices; left is the image's left")
+
+
+class AlignResponse(BaseModel):
+    """Answer of `POST /v1/align`."""
+
+    request_id: str
+    model: ModelBrief
+    image: ImageInfo
+    faces: list[Face] = Field(description="Largest first, or in the order of `boxes`")
+    timing_ms: dict[str, float] = Field(description="By stage, with their total")
+
+
+class BoundaryOut(BaseModel):
+    """One boundary: the landmarks it runs through."""
+
+    name: str
+    landmarks: list[int]
+
+
+class ModelInfo(ModelBrief):
+    """A checkpoint in full."""
+
+    architecture: str
+    landmark_count: int
+    boundaries: list[BoundaryOut]
+    input: InputContract
+    box_convention: BoxConvention
+    training_data: str
+    terms: str
+    accuracy: list[Accuracy]
+
+
+class ModelList(BaseModel):
+    """Answer of `GET /v1/models`."""
+
+    models: list[ModelInfo]
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document; `code` is stable, the texts are for people."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str

@@ -1,0 +1,188 @@
+"""A request's path: decode → detect → crop → batch → network → map back.
+
+The event loop only hands over: one hop to a worker thread for everything before the batch, the
+batcher for the network, arithmetic on a few hundred numbers after it.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.batching import Batcher
+from app.detection import Detection, FaceDetector
+from app.engine import Alignment
+from app.errors import InvalidParameter
+from app.imaging.crop import Crop, FaceBox, Image
+from app.imaging.decode import decode
+from app.imaging.header import ImageHeader, read_header
+from app.imaging.orientation import Orientation
+from app.lwbafa import INPUT_PX
+
+# A box may reach past the picture, but not by more than this many times the picture.
+LARGEST_BOX = 4.0
+
+
+@dataclass
+class Timings:
+    """Seconds by stage, in the order the stages happened."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block under a name."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - started
+
+
+class Photograph(NamedTuple):
+    """A decoded upload: its header, its upright pixels and how they relate to the stored grid."""
+
+    header: ImageHeader
+    upright: Image
+    orientation: Orientation
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height as a person sees it."""
+        return self.upright.shape[1], self.upright.shape[0]
+
+
+class AlignedFace(NamedTuple):
+    """One face in the upright frame: the box it came from, the crop, and the network's answer.
+
+    `detection_score` is None for a caller's box; `points` N×2 in upright image pixels, unclamped.
+    """
+
+    box: FaceBox
+    detection_score: float | None
+    crop: Crop
+    points: NDArray[np.float64]
+    alignment: Alignment
+
+
+class AlignedPhotograph(NamedTuple):
+    """A photograph with its faces, largest first, or in the order of the caller's boxes."""
+
+    photograph: Photograph
+    faces: list[AlignedFace]
+
+
+class _Prepared(NamedTuple):
+    photograph: Photograph
+    boxes: list[tuple[FaceBox, float | None]]
+    crops: list[Crop]
+    pixels: list[Image]
+
+
+class Pipeline:
+    """Aligns encoded photographs on shared workers and a shared batcher."""
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        batcher: Batcher[Image, Alignment],
+        workers: Executor,
+        max_image_pixels: int,
+    ) -> None:
+        self._detector = detector
+        self._batcher = batcher
+        self._workers = workers
+        self._max_image_pixels = max_image_pixels
+
+    async def align(
+        self,
+        data: bytes,
+        boxes: Sequence[FaceBox] | None,
+        boxes_are_stored: bool,
+        max_faces: int,
+        deadline: float,
+        timings: Timings,
+    ) -> AlignedPhotograph:
+        """Find and align the faces of an encoded image.
+
+        `boxes` replace detection, in the upright frame or, if `boxes_are_stored`, the file's own;
+        without them the `max_faces` largest faces found are aligned. `deadline` is a
+        `time.monotonic()`. Raises the RequestErrors of decoding and batching, and
+        InvalidParameter for a box that does not touch the image.
+        """
+        loop = asyncio.get_running_loop()
+        prepared = await loop.run_in_executor(
+            self._workers, self._prepare, data, boxes, boxes_are_stored, max_faces, timings
+        )
+        if not prepared.crops:
+            return AlignedPhotograph(prepared.photograph, [])
+        completed = await self._batcher.submit(prepared.pixels, deadline=deadline)
+        timings.seconds["queue"] = max(face.queued_s for face in completed)
+        timings.seconds["network"] = max(face.ran_s for face in completed)
+        with timings.stage("map_back"):
+            faces = [
+                AlignedFace(box, score, crop, crop.to_image(face.result.points), face.result)
+                for (box, score), crop, face in zip(
+                    prepared.boxes, prepared.crops, completed, strict=True
+                )
+            ]
+        return AlignedPhotograph(prepared.photograph, faces)
+
+    def _prepare(
+        self,
+        data: bytes,
+        boxes: Sequence[FaceBox] | None,
+        boxes_are_stored: bool,
+        max_faces: int,
+        timings: Timings,
+    ) -> _Prepared:
+        """All the work before the batch, on a worker thread."""
+        with timings.stage("decode"):
+            photograph = self._open(data)
+        chosen: list[tuple[FaceBox, float | None]]
+        with timings.stage("detect"):
+            if boxes is None:
+                found = largest_first(self._detector.detect(photograph.upright))[:max_faces]
+                chosen = [(face.box, face.score) for face in found]
+            else:
+                chosen = [(box, None) for box in _upright(boxes, boxes_are_stored, photograph)]
+        with timings.stage("crop"):
+            crops = [Crop.around(box) for box, _ in chosen]
+            pixels = [crop.cut(photograph.upright, INPUT_PX) for crop in crops]
+        return _Prepared(photograph, chosen, crops, pixels)
+
+    def _open(self, data: bytes) -> Photograph:
+        header = read_header(data, self._max_image_pixels)
+        orientation = Orientation.of_exif(header.orientation)
+        return Photograph(header, orientation.upright(decode(data, header)), orientation)
+
+
+def largest_first(detections: list[Detection]) -> list[Detection]:
+    """Detections by the area of their boxes."""
+    return sorted(detections, key=lambda face: -face.box.width * face.box.height)
+
+
+def _upright(boxes: Sequence[FaceBox], stored: bool, photograph: Photograph) -> list[FaceBox]:
+    """The caller's boxes in the upright frame. Raises InvalidParameter that names the wrong one."""
+    width, height = photograph.upright_size
+    upright = []
+    for index, box in enumerate(boxes):
+        if stored:
+            box = photograph.orientation.box_to_upright(box, (width, height))
+        touches = (
+            box.x < width and box.y < height and box.x + box.width > 0 and box.y + box.height > 0
+        )
+        if not touches:
+            raise InvalidParameter(f"boxes[{index}] lies outside the {width} × {height} image.")
+        if max(box.width, box.height) > LARGEST_BOX * max(width, height):
+            raise InvalidParameter(
+                f"boxes[{index}] is more than {LARGEST_BOX:g} times the {width} × {height} image."
+            )
+        upright.append(box)
+    return upright

@@ -1,0 +1,164 @@
+"""What the service says of itself: metrics, log lines, and the ids that tie them together."""
+
+import json
+import logging
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.batching import BatchReport
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
+access_log = logging.getLogger("app.access")
+
+
+class Metrics:
+    """The Prometheus metrics of one service, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Histogram(
+            "lwbafa_request_seconds",
+            "Request latency by route, method and status; its count is the request count",
+            ["route", "method", "status"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.stages = Histogram(
+            "lwbafa_stage_seconds",
+            "Time by stage of a request",
+            ["stage"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.errors = Counter(
+            "lwbafa_errors", "Problem answers by code", ["code"], registry=self.registry
+        )
+        self.batch_faces = Histogram(
+            "lwbafa_batch_faces",
+            "Faces in a forward pass",
+            buckets=(1, 2, 4, 8, 16, 32),
+            registry=self.registry,
+        )
+        self.batch_seconds = Histogram(
+            "lwbafa_batch_seconds",
+            "Time of a forward pass",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.dropped_faces = Counter(
+            "lwbafa_dropped_faces",
+            "Faces that never reached the network, or failed in it, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.queue_faces = Gauge(
+            "lwbafa_queue_faces", "Faces waiting for the network", registry=self.registry
+        )
+        self.queue_age = Gauge(
+            "lwbafa_queue_oldest_seconds",
+            "How long the oldest waiting face has waited",
+            registry=self.registry,
+        )
+        self.inflight = Gauge(
+            "lwbafa_inflight_requests",
+            "Alignment requests being read or worked on",
+            registry=self.registry,
+        )
+        self.model = Info("lwbafa_model", "The checkpoint that answers", registry=self.registry)
+        for reason in ("disconnected", "deadline", "failed"):
+            self.dropped_faces.labels(reason)
+
+    def observe_stages(self, seconds: Mapping[str, float]) -> None:
+        """Record one answered request's time by stage."""
+        for stage, took in seconds.items():
+            self.stages.labels(stage).observe(took)
+
+    def observe_batch(self, report: BatchReport) -> None:
+        """Record one pick-up of the batcher."""
+        if report.size:
+            self.batch_faces.observe(report.size)
+            self.batch_seconds.observe(report.seconds)
+        self.dropped_faces.labels("disconnected").inc(report.dropped)
+        self.dropped_faces.labels("deadline").inc(report.expired)
+        self.dropped_faces.labels("failed").inc(report.failed)
+
+
+class RequestTelemetry:
+    """ASGI middleware: gives every request an id, a latency sample and a log line.
+
+    The line holds method, route, status and time: nothing of the upload, the query or the caller.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 499  # what stays if the caller leaves before an answer begins
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - started
+            # Only known routes become labels: a scanner's paths would be metrics without end.
+            route = getattr(scope.get("route"), "path", "unmatched")
+            method = scope["method"] if route != "unmatched" else "any"
+            self._metrics.requests.labels(route, method, str(status)).observe(seconds)
+            access_log.info(
+                "request",
+                extra={
+                    "fields": {
+                        "request_id": request_id,
+                        "method": method,
+                        "route": route,
+                        "status": status,
+                        "ms": round(seconds * 1000, 1),
+                    }
+                },
+            )
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message and the record's own `fields`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def configure_logging(level: str) -> None:
+    """Send every logger's lines to standard error as JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # This service writes its own line per request; uvicorn's would hold the caller's address.
+    logging.getLogger("uvicorn.access").disabled = True

@@ -1,0 +1,94 @@
+"""The endpoints beside align, and what the documents say of all of them."""
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import running_server
+
+
+def test_models(client: httpx.Client) -> None:
+    (model,) = client.get("/v1/models").json()["models"]
+    assert model["name"] == "lwbafa-300w68"
+    assert model["landmark_count"] == 68
+    assert len(model["boundaries"]) == 13
+    assert model["groups"]["jaw"] == list(range(17))
+    assert model["input"]["size_px"] == 256
+    assert {row["box"] for row in model["accuracy"]} == {"landmarks", "detector"}
+    assert "research" in model["terms"]
+
+
+def test_probes(client: httpx.Client) -> None:
+    assert client.get("/livez").status_code == 200
+    assert client.get("/readyz").json() == {"ready": True, "reasons": []}
+
+
+def test_metrics_tell_latency_stages_batches_queue_and_model(
+    client: httpx.Client, astronaut_jpeg: bytes
+) -> None:
+    client.post("/v1/align", files={"image": astronaut_jpeg})
+    client.post("/v1/align", files={"image": b"nonsense"})
+    families = {f.name: f for f in text_string_to_metric_families(client.get("/metrics").text)}
+
+    def value(family: str, sample: str, **labels: str) -> float:
+        return sum(
+            s.value
+            for s in families[family].samples
+            if s.name == sample and labels.items() <= s.labels.items()
+        )
+
+    latency = ("lwbafa_request_seconds", "lwbafa_request_seconds_count")
+    assert value(*latency, route="/v1/align", method="POST", status="200") >= 1
+    assert value(*latency, route="/v1/align", method="POST", status="415") >= 1
+    assert value("lwbafa_errors", "lwbafa_errors_total", code="unsupported_media_type") >= 1
+    for stage in ("read", "decode", "detect", "crop", "queue", "network", "map_back", "render"):
+        assert value("lwbafa_stage_seconds", "lwbafa_stage_seconds_count", stage=stage) >= 1
+    assert value("lwbafa_batch_faces", "lwbafa_batch_faces_sum") >= 1
+    assert value("lwbafa_queue_faces", "lwbafa_queue_faces") == 0
+    (model,) = families["lwbafa_model"].samples
+    assert model.labels["name"] == "lwbafa-300w68"
+
+
+def test_unknown_paths_do_not_become_metric_labels(client: httpx.Client) -> None:
+    client.get("/v1/some-scanner's-path")
+    assert "scanner" not in client.get("/metrics").text
+
+
+def test_openapi_documents_every_body_and_answer(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    operation = document["paths"]["/v1/align"]["post"]
+    assert set(operation["requestBody"]["content"]) == {
+        "multipart/form-data",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+    }
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", "image/png"}
+    for status in ("400", "413", "415", "422", "429", "500", "503", "504"):
+        assert set(operation["responses"][status]["content"]) == {"application/problem+json"}
+    assert {p["name"] for p in operation["parameters"]} == {
+        "boxes",
+        "max_faces",
+        "heatmap",
+        "frame",
+    }
+    assert client.get("/docs").status_code == 200
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_full_house_is_refused_at_once(astronaut_jpeg: bytes, count: int) -> None:
+    with running_server(max_inflight_requests=1) as url, httpx.Client(base_url=url) as http:
+
+        def endless() -> object:
+            yield astronaut_jpeg[:1000]
+            for _ in range(count):
+                # While this request is being read, no other is admitted.
+                refused = httpx.post(f"{url}/v1/align", files={"image": astronaut_jpeg})
+                assert refused.status_code == 429
+                assert refused.json()["code"] == "queue_full"
+                assert int(refused.headers["retry-after"]) >= 1
+            yield astronaut_jpeg[1000:]
+
+        headers = {"Content-Type": "image/jpeg"}
+        answer = http.post("/v1/align", content=endless(), headers=headers, timeout=60)  # type: ignore[arg-type]
+        assert answer.status_code == 200
