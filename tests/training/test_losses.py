@@ -1,0 +1,30 @@
+import torch
+
+from app.lwbafa import MARKUP_68, Prediction
+from training.losses import alignment_loss, heatmap_error, interocular_error
+
+
+def truth() -> torch.Tensor:
+    points = torch.zeros(2, 68, 2)
+    points[:, 45, 0] = torch.tensor([0.5, 0.25])
+    return points
+
+
+def test_interocular_error_by_hand() -> None:
+    shifted = truth() + torch.tensor([0.03, 0.04])
+    error = interocular_error(shifted, truth(), MARKUP_68)
+    assert torch.allclose(error, torch.tensor([0.1, 0.2]))
+
+
+def test_heatmap_error_by_hand() -> None:
+    target = torch.zeros(1, 13, 8, 8)
+    maps = [torch.zeros_like(target) for _ in range(4)]
+    maps[0][0, 3, 2, 2] = 2.0
+    maps[3][0, 0, 0, 0] = 1.0
+    assert heatmap_error(maps, target).tolist() == [0.25 * 4 + 1]
+
+
+def test_the_truth_costs_nothing() -> None:
+    target = torch.rand(2, 13, 8, 8)
+    loss = alignment_loss(Prediction(truth(), [target] * 4), truth(), target, MARKUP_68, 1e-3)
+    assert loss == 0

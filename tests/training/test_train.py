@@ -1,0 +1,114 @@
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from app.lwbafa import MARKUP_68
+from tests.conftest import FACE_DATA, needs_face_data
+from training.datasets import Face, load_300w
+from training.recipe import Phase, Recipe, read_recipe
+from training.train import Trainer, TrainingCrops, learning_rate
+
+PHASE = Phase(
+    input_px=64,
+    steps=3,
+    peak_learning_rate=1e-3,
+    final_learning_rate=1e-4,
+    warmup_steps=1,
+    ema_decay=0.5,
+)
+RECIPE = Recipe(
+    markup="300w-68",
+    folders=("afw",),
+    seed=3,
+    batch_size=2,
+    heatmap_weight=1e-3,
+    gradient_clip_norm=5.0,
+    adam_betas=(0.9, 0.99),
+    phases=(PHASE, PHASE.model_copy(update={"steps": 2})),
+)
+
+
+@pytest.fixture(scope="module")
+def faces() -> list[Face]:
+    return load_300w(FACE_DATA / "300w", ["afw"])[:8]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "network.safetensors")
+
+
+def advance(trainer: Trainer, steps: int) -> dict[str, float]:
+    """Train some steps and return the last one's metrics."""
+    return list(itertools.islice(trainer.steps(), steps))[-1]
+
+
+def test_recipes_in_the_repository_are_valid() -> None:
+    recipes = list(Path("training/recipes").glob("*.toml"))
+    assert recipes
+    for path in recipes:
+        assert read_recipe(path).phases
+
+
+def test_learning_rate_warms_up_and_falls() -> None:
+    phase = PHASE.model_copy(update={"steps": 110, "warmup_steps": 10})
+    rates = [learning_rate(phase, step) for step in range(111)]
+    assert rates[:10] == pytest.approx([1e-4 * (i + 1) for i in range(10)])
+    assert rates[10] == pytest.approx(1e-3)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[110] == pytest.approx(1e-4)
+
+
+@needs_face_data
+def test_an_epoch_shows_every_face_once(faces: list[Face]) -> None:
+    crops = TrainingCrops(faces, MARKUP_68, seed=0, size_px=64)
+    orders = [[crops.face(n).name for n in range(k, k + 8)] for k in (0, 8)]
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(face.name for face in faces)
+    assert orders[0] != orders[1]
+
+
+@needs_face_data
+def test_a_killed_and_resumed_run_continues_exactly(tmp_path: Path, faces: list[Face]) -> None:
+    device = torch.device("cpu")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    Trainer(RECIPE, faces, whole, device).train()
+    for _ in range(2):  # killed twice: within each phase
+        trainer = Trainer(RECIPE, faces, cut, device)
+        if (cut / "state.pt").exists():
+            trainer.restore()
+        advance(trainer, 2)
+        trainer.save()
+        advance(trainer, 1)  # lost by the kill
+    last = Trainer(RECIPE, faces, cut, device)
+    last.restore()
+    last.train()
+    expected = weights(whole)
+    assert expected.keys() == weights(cut).keys()
+    for name, tensor in weights(cut).items():
+        assert torch.equal(tensor, expected[name]), name
+    lines = (cut / "log.csv").read_text().splitlines()
+    assert lines == (whole / "log.csv").read_text().splitlines()
+
+
+@needs_face_data
+def test_a_state_of_another_recipe_is_refused(tmp_path: Path, faces: list[Face]) -> None:
+    device = torch.device("cpu")
+    Trainer(RECIPE, faces, tmp_path, device).save()
+    other = Trainer(RECIPE.model_copy(update={"seed": 4}), faces, tmp_path, device)
+    with pytest.raises(ValueError, match="another recipe"):
+        other.restore()
+
+
+@needs_face_data
+def test_eight_faces_can_be_learnt_by_heart(tmp_path: Path, faces: list[Face]) -> None:
+    phase = PHASE.model_copy(update={"steps": 60, "warmup_steps": 10})
+    recipe = RECIPE.model_copy(update={"batch_size": 8, "phases": (phase,)})
+    trainer = Trainer(recipe, faces, tmp_path, torch.device("cpu"))
+    first = advance(trainer, 1)["nme"]
+    last = advance(trainer, 59)["nme"]
+    assert first > 0.5
+    assert last < 0.25

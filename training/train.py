@@ -1,0 +1,223 @@
+"""Train a network by a recipe; killed at any moment, it resumes exactly where it was.
+
+    python -m training.train --recipe training/recipes/lwbafa-300w68-cpu.toml \
+        --data DIR --run runs/NAME [--resume]
+
+The run's folder gets `log.csv`, `state.pt` (to resume) and, at the end, `network.safetensors` (the
+averaged weights in fp16, what `training.export` ships).
+"""
+
+import argparse
+import csv
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from app.imaging.crop import Image
+from app.lwbafa import LW_BAFA, MARKUPS, BoundaryAwareNetwork, Markup, normalise
+from training.augment import Augmentation, training_crop
+from training.datasets import DatasetError, Face, load_300w
+from training.losses import alignment_loss, interocular_error
+from training.recipe import Phase, Recipe, read_recipe
+from training.targets import boundary_heatmaps
+
+SAVE_EVERY_SECONDS = 120
+
+
+class TrainingCrops(Dataset[tuple[Image, NDArray[np.float32]]]):
+    """The endless stream of augmented crops, by number: number n is always the same crop."""
+
+    def __init__(self, faces: list[Face], markup: Markup, seed: int, size_px: int) -> None:
+        self.faces, self.markup, self.seed, self.size_px = faces, markup, seed, size_px
+
+    def __getitem__(self, number: int) -> tuple[Image, NDArray[np.float32]]:
+        rng = np.random.default_rng((self.seed, 1, number))
+        return training_crop(self.face(number), self.size_px, self.markup, Augmentation(), rng)
+
+    def face(self, number: int) -> Face:
+        """The face of crop `number`: each epoch shows every face once, in an order of its own."""
+        epoch, position = divmod(number, len(self.faces))
+        order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.faces))
+        return self.faces[order[position]]
+
+
+class Trainer:
+    """A network in the making, with all that a resumed run needs to go on identically."""
+
+    def __init__(self, recipe: Recipe, faces: list[Face], run: Path, device: torch.device) -> None:
+        self.recipe, self.faces, self.run, self.device = recipe, faces, run, device
+        self.markup = MARKUPS[recipe.markup]
+        self._log_path = run / "log.csv"
+        torch.manual_seed(recipe.seed)
+        network = BoundaryAwareNetwork(LW_BAFA, self.markup)
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.phase_index = self.step_in_phase = self.step = 0
+        self._start_phase()
+
+    @property
+    def phase(self) -> Phase:
+        return self.recipe.phases[self.phase_index]
+
+    def train(self) -> None:
+        """Run what is left of the recipe, with a progress bar, and write the averaged weights."""
+        total = sum(phase.steps for phase in self.recipe.phases)
+        saved_at = time.monotonic()
+        with tqdm(total=total, initial=self.step, unit="step", mininterval=2) as bar:
+            for metrics in self.steps():
+                bar.update()
+                bar.set_postfix({"px": self.phase.input_px, **metrics})
+                if time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
+                    self.save()
+                    saved_at = time.monotonic()
+        self.save()
+        weights = self.average.module.state_dict()
+        halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+        tensors = {k: v.contiguous().cpu() for k, v in halves.items()}
+        save_file(tensors, self.run / "network.safetensors")
+
+    def steps(self) -> Iterator[dict[str, float]]:
+        """Train to the recipe's end, one step and its metrics (loss, nme) at a time."""
+        while True:
+            for crops, points in self._batches():
+                metrics = self._train_step(crops, points)
+                self._log(metrics)
+                yield metrics
+            if self.phase_index + 1 == len(self.recipe.phases):
+                return
+            self.phase_index, self.step_in_phase = self.phase_index + 1, 0
+            self.network.load_state_dict(self.average.module.state_dict())
+            self._start_phase()
+
+    def save(self) -> None:
+        """Write the state in one atomic step, so that a kill leaves the old or the new one."""
+        state = {
+            "recipe": self.recipe.model_dump(),
+            "progress": (self.phase_index, self.step_in_phase, self.step),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        torch.save(state, self.run / "state.pt.new")
+        (self.run / "state.pt.new").rename(self.run / "state.pt")
+
+    def restore(self) -> None:
+        """Take up a saved state. Raises ValueError if it belongs to another recipe."""
+        state: dict[str, Any] = torch.load(self.run / "state.pt", weights_only=True)
+        if state["recipe"] != self.recipe.model_dump():
+            raise ValueError(f"{self.run / 'state.pt'} was written under another recipe")
+        self.phase_index, self.step_in_phase, self.step = state["progress"]
+        self._start_phase()
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._forget_log_after(self.step)
+
+    def _start_phase(self) -> None:
+        self.optimizer = torch.optim.Adam(self.network.parameters(), betas=self.recipe.adam_betas)
+        average = get_ema_multi_avg_fn(self.phase.ema_decay)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """What is left of this phase, as uint8 crops B×S×S×3 and points B×N×2 on the device."""
+        batch = self.recipe.batch_size
+        first = self.step * batch
+        left = (self.phase.steps - self.step_in_phase) * batch
+        dataset = TrainingCrops(self.faces, self.markup, self.recipe.seed, self.phase.input_px)
+        workers = 12 if self.device.type == "cuda" else 0
+        loader = DataLoader(
+            dataset,
+            batch,
+            sampler=range(first, first + left),
+            num_workers=workers,
+            pin_memory=workers > 0,
+        )
+        for crops, points in loader:
+            yield (
+                crops.to(self.device, non_blocking=True),
+                points.to(self.device, non_blocking=True),
+            )
+
+    def _train_step(self, crops: Tensor, points: Tensor) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.phase, self.step_in_phase)
+        self.network.train()
+        target = boundary_heatmaps(points, self.markup, crops.shape[1] // 4)
+        prediction = self.network(normalise(crops))
+        loss = alignment_loss(prediction, points, target, self.markup, self.recipe.heatmap_weight)
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}")
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        clip = self.recipe.gradient_clip_norm
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        self.step_in_phase += 1
+        self.step += 1
+        nme = interocular_error(prediction.points.detach(), points, self.markup).mean()
+        return {"loss": round(loss.item(), 4), "nme": round(nme.item(), 4)}
+
+    def _log(self, metrics: dict[str, float]) -> None:
+        row = {"step": self.step, "input_px": self.phase.input_px, **metrics}
+        new = not self._log_path.exists()
+        with self._log_path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def _forget_log_after(self, step: int) -> None:
+        """Drop the rows of steps that a kill undid."""
+        if self._log_path.exists():
+            lines = self._log_path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines[1:] if int(line.split(",")[0]) <= step]
+            self._log_path.write_text("".join(lines[:1] + kept))
+
+
+def learning_rate(phase: Phase, step: int) -> float:
+    """Linear warm-up to the phase's peak, then half a cosine to its final rate."""
+    if step < phase.warmup_steps:
+        return phase.peak_learning_rate * (step + 1) / phase.warmup_steps
+    progress = (step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
+    fall = (1 + math.cos(math.pi * progress)) / 2
+    span = phase.peak_learning_rate - phase.final_learning_rate
+    return phase.final_learning_rate + span * fall
+
+
+def main() -> None:
+    """Command line; exits 1 with one line if the data or the saved state does not fit."""
+    parser = argparse.ArgumentParser(description="Train LW-BAFA by a recipe.")
+    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="300-W root folder")
+    parser.add_argument("--run", type=Path, required=True, help="folder for state and logs")
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        recipe = read_recipe(arguments.recipe)
+        if (arguments.run / "state.pt").exists() and not arguments.resume:
+            raise ValueError(f"{arguments.run} holds a run already: --resume it, or name another")
+        faces = load_300w(arguments.data, recipe.folders)
+        arguments.run.mkdir(parents=True, exist_ok=True)
+        trainer = Trainer(recipe, faces, arguments.run, device)
+        if arguments.resume:
+            trainer.restore()
+    except (OSError, ValueError, DatasetError) as error:
+        sys.exit(f"training.train: {error}")
+    trainer.train()
+
+
+if __name__ == "__main__":
+    main()
