@@ -1,6 +1,7 @@
 """`python -m app`: read the settings, load, serve."""
 
 import logging
+import signal
 import sys
 
 import uvicorn
@@ -20,6 +21,8 @@ def main() -> None:
         service = Service(settings)
     except StartupError as error:
         sys.exit(f"lwbafa: {error}")
+    # uvicorn raises the signal again once all is answered: a stop that was asked for is a success.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.getLogger(__name__).info("serving on http://%s:%d", settings.host, settings.port)
     uvicorn.run(
         create_app(service),

@@ -6,6 +6,7 @@ Callers get them as RFC 9457 problem documents; `docs` and tests read the tree b
     ├── StartupError          the process ends before it serves (not an HTTP answer)
     └── RequestError          an HTTP answer
         ├── EmptyBody, NotAnImage, TruncatedImage, BadMultipart            400
+        ├── UploadTooSlow                                                  408
         ├── TooManyBytes, TooManyPixels                                    413
         ├── UnsupportedMediaType                                           415
         ├── InvalidParameter, MissingImageField                            422
@@ -54,6 +55,10 @@ class TruncatedImage(RequestError):
 
 class BadMultipart(RequestError):
     status, code, title = 400, "bad_multipart", "The multipart body cannot be read"
+
+
+class UploadTooSlow(RequestError):
+    status, code, title = 408, "upload_too_slow", "The upload took too long"
 
 
 class TooManyBytes(RequestError):

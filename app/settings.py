@@ -54,8 +54,11 @@ class Settings(BaseSettings):
     max_inflight_requests: int = Field(
         64, ge=1, description="Most requests being read or worked on at once"
     )
+    upload_timeout_ms: int = Field(
+        30_000, ge=1, description="Longest time that receiving a body may take"
+    )
     request_deadline_ms: int = Field(
-        10_000, ge=1, description="Time after which a request is given up"
+        10_000, ge=1, description="Longest time between a received body and its answer"
     )
 
     @model_validator(mode="after")

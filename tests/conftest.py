@@ -67,6 +67,13 @@ def client() -> Iterator[httpx.Client]:
 @contextmanager
 def running_server(**settings: object) -> Iterator[str]:
     """The address of a server process of its own, ready to answer, with some settings changed."""
+    with server_process(**settings) as (url, _):
+        yield url
+
+
+@contextmanager
+def server_process(**settings: object) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """As `running_server`, with the process itself."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -77,7 +84,7 @@ def running_server(**settings: object) -> Iterator[str]:
     with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
         try:
             _wait_until_ready(url, process)
-            yield url
+            yield url, process
         finally:
             process.terminate()
             process.wait(timeout=60)

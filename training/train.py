@@ -50,7 +50,7 @@ class TrainingCrops(Dataset[tuple[Image, NDArray[np.float32]]]):
         """The face of crop `number`: each epoch shows every face once, in an order of its own."""
         epoch, position = divmod(number, len(self.faces))
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.faces))
-        return self.faces[order[position]]
+        return self.faces[int(order[position])]
 
 
 class Trainer:

@@ -13,11 +13,12 @@ from app.api import answers
 from app.api.problems import explain
 from app.api.schemas import BOXES, AlignQuery, AlignResponse, Frame, ModelList, Problem
 from app.api.upload import read_image
-from app.errors import DeadlineExceeded, InvalidParameter
+from app.errors import DeadlineExceeded, InvalidParameter, UploadTooSlow
 from app.imaging.crop import FaceBox
 from app.imaging.header import MEDIA_TYPES
 from app.pipeline import Timings
 from app.service import Service
+from app.settings import Settings
 
 router = APIRouter(prefix="/v1")
 
@@ -41,6 +42,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     }
     for status, text in {
         400: "Not an image, truncated, or empty",
+        408: "The upload took too long",
         413: "Too many bytes or pixels",
         415: "Not a kind of content that is accepted",
         422: "A parameter or the form is wrong",
@@ -71,26 +73,38 @@ async def align(request: Request, query: Annotated[AlignQuery, Query()]) -> Resp
     """Find and align the faces of one uploaded photograph; nothing of it is kept."""
     service: Service = request.app.state.service
     boxes = _boxes(query.boxes, service.settings.max_request_faces)
+    timings = Timings()
     with service.admission():
+        with timings.stage("read"):
+            data = await _read_in_time(request, service.settings)
         seconds = service.settings.request_deadline_ms / 1000
+        deadline = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
-                return await _answer(request, query, boxes, service, time.monotonic() + seconds)
+                return await _answer(request, data, query, boxes, service, deadline, timings)
         except TimeoutError as error:
             raise DeadlineExceeded(f"No answer within {seconds:g} seconds.") from error
 
 
+async def _read_in_time(request: Request, settings: Settings) -> bytes:
+    seconds = settings.upload_timeout_ms / 1000
+    try:
+        async with asyncio.timeout(seconds):
+            return await read_image(request, settings.max_upload_bytes)
+    except TimeoutError as error:
+        raise UploadTooSlow(f"The body did not arrive within {seconds:g} seconds.") from error
+
+
 async def _answer(
     request: Request,
+    data: bytes,
     query: AlignQuery,
     boxes: list[FaceBox] | None,
     service: Service,
     deadline: float,
+    timings: Timings,
 ) -> Response:
-    timings = Timings()
     with timings.stage("total"):
-        with timings.stage("read"):
-            data = await read_image(request, service.settings.max_upload_bytes)
         work = service.pipeline.align(
             data,
             boxes,

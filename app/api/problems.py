@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.schemas import Problem
 from app.errors import InternalError, InvalidParameter, RequestError
@@ -21,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 def install_problem_answers(app: FastAPI, metrics: Metrics) -> None:
     """Answer every exception of the app with a problem document."""
+    app.add_middleware(UnexpectedErrors, metrics=metrics)
 
     def answer(request: Request, error: RequestError) -> Response:
-        metrics.errors.labels(error.code).inc()
-        return _problem(request, error.status, error.code, error.title, error.detail, error.headers)
+        return _answer(request, error, metrics)
 
     @app.exception_handler(RequestError)
     async def on_request_error(request: Request, error: RequestError) -> Response:
@@ -49,16 +50,41 @@ def install_problem_answers(app: FastAPI, metrics: Metrics) -> None:
             request, error.status_code, code, error.detail, error.detail + ".", error.headers
         )
 
-    @app.exception_handler(Exception)
-    async def on_unexpected(request: Request, error: Exception) -> Response:
-        """A bug: the log keeps the traceback, the caller gets an id to quote."""
-        fields = {"request_id": request.state.request_id, "code": InternalError.code}
-        logger.error("unexpected error", exc_info=error, extra={"fields": fields})
-        return answer(request, InternalError("The error has been logged under this request_id."))
-
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+class UnexpectedErrors:
+    """ASGI middleware: a bug's traceback goes to the log, its caller gets an id to quote."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            request = Request(scope)
+            fields = {"request_id": request.state.request_id, "code": InternalError.code}
+            logger.error("unexpected error", exc_info=error, extra={"fields": fields})
+            bug = InternalError("The error has been logged under this request_id.")
+            await _answer(request, bug, self._metrics)(scope, receive, send)
+
+
+def _answer(request: Request, error: RequestError, metrics: Metrics) -> Response:
+    metrics.errors.labels(error.code).inc()
+    return _problem(request, error.status, error.code, error.title, error.detail, error.headers)
 
 
 def _problem(

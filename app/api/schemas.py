@@ -27,10 +27,9 @@ class AlignQuery(BaseModel):
 
     boxes: str | None = Field(
         None,
-        description="JSON list of `[x, y, width, height]`: faces to align instead of detecting "
-        "them, in pixels of `frame`. A box encloses the landmarks: brows to chin, ear to ear. "
-        "All are answered, in their order.",
-        examples=["[[180, 90, 90, 85]]"],
+        description="JSON list of `[x, y, width, height]`, such as `[[180, 90, 90, 85]]`: faces to "
+        "align instead of detecting them, in pixels of `frame`. A box encloses the landmarks: "
+        "brows to chin, ear to ear. All are answered, in their order.",
     )
     max_faces: int = Field(
         16, ge=1, description="Align at most so many detected faces, largest first"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from app.imaging.crop import Crop, Image, Points
 
 HEATMAP_PNG_PX = 256
-PICTURE_LONGEST_SIDE_PX = 2048
+PICTURE_SMALLEST_PX, PICTURE_LARGEST_PX = 1024, 2048
 HEAT_COLOR = np.array([255, 80, 0], np.float32)
 GROUP_COLORS = (
     *((255, 255, 255), (255, 221, 87), (255, 221, 87), (120, 220, 255), (96, 255, 128)),
@@ -34,35 +34,41 @@ def annotated(
     faces: Sequence[tuple[Crop, Points, NDArray[np.uint8]]],
     groups: Mapping[str, Sequence[int]],
 ) -> Image:
-    """The photograph (at most 2048 px long) with heatmaps and landmarks drawn over it.
+    """The photograph, 1024 to 2048 px long, with heatmaps and landmarks drawn over it.
 
     Each face is its crop, its landmarks N×2 and its merged heatmap 64×64, all in the pixels of
     `photograph`, which is left as it is.
     """
     height, width = photograph.shape[:2]
-    shrink = min(1.0, PICTURE_LONGEST_SIDE_PX / max(height, width))
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    canvas: Image = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    longest = max(height, width)
+    scale = float(np.clip(longest, PICTURE_SMALLEST_PX, PICTURE_LARGEST_PX)) / longest
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    canvas: Image = cv2.resize(photograph, size, interpolation=method)  # type: ignore[assignment]
     for crop, points, heatmap in faces:
         crop = Crop(
-            (crop.center_x + 0.5) * shrink - 0.5,
-            (crop.center_y + 0.5) * shrink - 0.5,
-            crop.side * shrink,
+            (crop.center_x + 0.5) * scale - 0.5,
+            (crop.center_y + 0.5) * scale - 0.5,
+            crop.side * scale,
         )
         _blend_heat(canvas, crop, heatmap)
-        _draw_landmarks(canvas, (points + 0.5) * shrink - 0.5, crop.side, groups)
+        _draw_landmarks(canvas, (points + 0.5) * scale - 0.5, crop.side, groups)
     return canvas
 
 
 def _blend_heat(canvas: Image, crop: Crop, heatmap: NDArray[np.uint8]) -> None:
-    """Colour the canvas by the heatmap, as opaque as the network is certain."""
-    height, width = canvas.shape[:2]
-    scale = crop.side / heatmap.shape[0]
+    """Colour the crop's part of the canvas by the heatmap, as opaque as the network is certain."""
     left, top = crop.center_x - crop.side / 2, crop.center_y - crop.side / 2
-    to_canvas = np.array([[scale, 0, left + scale / 2], [0, scale, top + scale / 2]])
-    heat = cv2.warpAffine(heatmap, to_canvas, (width, height), flags=cv2.INTER_LINEAR)
+    first_x, first_y = max(0, int(left)), max(0, int(top))
+    under = canvas[first_y : int(top + crop.side) + 1, first_x : int(left + crop.side) + 1]
+    if not under.size:
+        return
+    scale = crop.side / heatmap.shape[0]
+    offset_x, offset_y = left - first_x + scale / 2, top - first_y + scale / 2
+    to_canvas = np.array([[scale, 0, offset_x], [0, scale, offset_y]])
+    heat = cv2.warpAffine(heatmap, to_canvas, under.shape[1::-1], flags=cv2.INTER_LINEAR)
     alpha = heat[..., None].astype(np.float32) * (0.6 / 255)
-    canvas[:] = canvas + (HEAT_COLOR - canvas) * alpha
+    under[:] = under + (HEAT_COLOR - under) * alpha
 
 
 def _draw_landmarks(

@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 from PIL import ExifTags, Image
 
-from app.errors import EmptyBody, NotAnImage, TooManyPixels, UnsupportedMediaType
+from app.errors import (
+    EmptyBody,
+    NotAnImage,
+    TooManyPixels,
+    TruncatedImage,
+    UnsupportedMediaType,
+)
 
 # The limits below are this service's own; Pillow's would warn before they are reached.
 Image.MAX_IMAGE_PIXELS = None
@@ -38,12 +44,14 @@ def sniff(data: bytes) -> str:
 def read_header(data: bytes, max_pixels: int) -> ImageHeader:
     """Format, size and orientation of an encoded image, without decoding it.
 
-    Raises EmptyBody, UnsupportedMediaType, NotAnImage, TooManyPixels.
+    Raises EmptyBody, UnsupportedMediaType, NotAnImage, TruncatedImage, TooManyPixels.
     """
     format_name = sniff(data)
     if format_name == "webp":
         # Pillow allocates the whole canvas of a WebP on opening it, so look before it does.
         _check_pixels(*_webp_size(data), max_pixels)
+        if int.from_bytes(data[4:8], "little") + 8 > len(data):
+            raise TruncatedImage("The webp data ends early.")
     try:
         with Image.open(io.BytesIO(data), formats=[format_name.upper()]) as picture:
             width, height = picture.size

@@ -45,7 +45,7 @@ def test_metrics_tell_latency_stages_batches_queue_and_model(
         assert value("lwbafa_stage_seconds", "lwbafa_stage_seconds_count", stage=stage) >= 1
     assert value("lwbafa_batch_faces", "lwbafa_batch_faces_sum") >= 1
     assert value("lwbafa_queue_faces", "lwbafa_queue_faces") == 0
-    (model,) = families["lwbafa_model"].samples
+    (model,) = families["lwbafa_model_info"].samples
     assert model.labels["name"] == "lwbafa-300w68"
 
 
@@ -64,7 +64,7 @@ def test_openapi_documents_every_body_and_answer(client: httpx.Client) -> None:
         "image/webp",
     }
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "image/png"}
-    for status in ("400", "413", "415", "422", "429", "500", "503", "504"):
+    for status in ("400", "408", "413", "415", "422", "429", "500", "503", "504"):
         assert set(operation["responses"][status]["content"]) == {"application/problem+json"}
     assert {p["name"] for p in operation["parameters"]} == {
         "boxes",

@@ -1,0 +1,68 @@
+"""What the code offers and what the README says are the same thing."""
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from app import errors
+from app.main import create_app
+from app.service import Service
+from app.settings import Settings
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def leaves(cls: type[errors.RequestError]) -> list[type[errors.RequestError]]:
+    below = cls.__subclasses__()
+    return [leaf for sub in below for leaf in leaves(sub)] if below else [cls]
+
+
+@pytest.fixture(scope="module")
+def app() -> FastAPI:
+    return create_app(Service(Settings()))
+
+
+def test_every_setting_has_its_row_with_its_default() -> None:
+    for name, field in Settings.model_fields.items():
+        (row,) = [r for r in README.splitlines() if r.startswith(f"| `LWBAFA_{name.upper()}` |")]
+        default = field.default
+        shown = default.relative_to(ROOT).as_posix() if isinstance(default, Path) else str(default)
+        assert f"| `{shown}` |" in row, row
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    named = set(re.findall(r"LWBAFA_[A-Z_]+[A-Z]", README))
+    assert named == {f"LWBAFA_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("error", leaves(errors.RequestError), ids=lambda error: error.code)
+def test_every_error_has_its_row_with_its_status(error: type[errors.RequestError]) -> None:
+    assert f"| `{error.code}` | {error.status} |" in README
+
+
+def test_error_codes_are_unique() -> None:
+    codes = [error.code for error in leaves(errors.RequestError)]
+    assert len(codes) == len(set(codes))
+
+
+def test_every_metric_is_documented(app: FastAPI) -> None:
+    registry = app.state.service.metrics.registry
+    for family in registry.collect():
+        assert f"| `{family.name}` |" in README, family.name
+
+
+def test_every_endpoint_is_documented(app: FastAPI) -> None:
+    paths = app.openapi()["paths"]
+    assert paths
+    for path, operations in paths.items():
+        for method in operations:
+            assert f"`{method.upper()} {path}`" in README
+
+
+def test_every_top_level_folder_is_in_the_layout() -> None:
+    folders = {p.name for p in ROOT.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
+    for name in folders:
+        assert re.search(rf"^{name}/", README, re.MULTILINE), name

@@ -1,0 +1,174 @@
+"""The life of the process: warming up, faults, callers who leave, the end."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from threading import Thread
+
+import httpx
+import numpy as np
+import pytest
+
+from app.errors import NotReady
+from app.imaging.crop import Image
+from app.main import create_app
+from app.service import Service
+from app.settings import Settings
+from tests.conftest import encode, running_server, server_process
+
+JPEG = {"Content-Type": "image/jpeg"}
+BOX = {"boxes": "[[180, 90, 90, 88]]"}
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service(Settings(worker_threads=1))
+
+
+def client_of(service: Service) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(create_app(service))
+    return httpx.AsyncClient(transport=transport, base_url="http://service")
+
+
+@pytest.fixture
+async def started(service: Service) -> AsyncIterator[Service]:
+    service.start()
+    while service.not_ready_reasons():
+        time.sleep(0.05)
+    yield service
+    await service.stop()
+
+
+async def test_not_ready_before_the_start(service: Service, astronaut_jpeg: bytes) -> None:
+    async with client_of(service) as http:
+        readiness = await http.get("/readyz")
+        assert readiness.status_code == 503
+        assert "network is warming up" in readiness.json()["reasons"]
+        refused = await http.post("/v1/align", files={"image": astronaut_jpeg})
+        assert (refused.status_code, refused.json()["code"]) == (503, NotReady.code)
+        assert "retry-after" in refused.headers
+
+
+async def test_ready_after_warm_up_and_not_after_the_stop(service: Service) -> None:
+    service.start()
+    while service.not_ready_reasons():
+        time.sleep(0.05)
+    await service.stop()
+    assert "stopping" in service.not_ready_reasons()
+    assert not service.alive
+
+
+async def test_a_face_the_network_fails_on_is_a_500_for_that_face_alone(
+    started: Service, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = started._batcher
+    run = batcher._run
+
+    def fails_on_black(crops: list[Image]) -> object:
+        if any(crop.max() == 0 for crop in crops):
+            raise RuntimeError("secret detail")
+        return run(crops)
+
+    monkeypatch.setattr(batcher, "_run", fails_on_black)
+    black = encode(np.zeros_like(astronaut), ".jpg")
+    async with client_of(started) as http:
+        failed = await http.post("/v1/align", content=black, headers=JPEG, params=BOX)
+        assert (failed.status_code, failed.json()["code"]) == (500, "inference_failed")
+        assert "secret" not in failed.text
+        good = encode(astronaut, ".jpg")
+        answer = await http.post("/v1/align", content=good, headers=JPEG, params=BOX)
+        assert answer.status_code == 200
+
+
+async def test_a_bug_is_a_problem_document_without_a_traceback(
+    started: Service, astronaut_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(started.pipeline, "align", broken)
+    async with client_of(started) as http:
+        response = await http.post("/v1/align", content=astronaut_jpeg, headers=JPEG)
+        assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+        assert "secret" not in response.text
+        metrics = (await http.get("/metrics")).text
+    assert 'lwbafa_errors_total{code="internal_error"} 1.0' in metrics
+    assert 'status="500"' in metrics
+
+
+def test_a_late_answer_is_a_504(astronaut_jpeg: bytes) -> None:
+    with running_server(request_deadline_ms=1) as url:
+        response = httpx.post(f"{url}/v1/align", content=astronaut_jpeg, headers=JPEG)
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+
+
+def test_a_trickling_upload_is_a_408(astronaut_jpeg: bytes) -> None:
+    with running_server(upload_timeout_ms=200) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as caller:
+            head = "POST /v1/align HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+            caller.sendall(f"{head}Content-Length: 5000\r\n\r\n".encode() + astronaut_jpeg[:100])
+            assert caller.recv(1000).startswith(b"HTTP/1.1 408 ")
+        assert httpx.get(f"{url}/livez").status_code == 200
+
+
+def test_work_of_a_caller_who_left_is_given_up(client: httpx.Client, astronaut_jpeg: bytes) -> None:
+    def left() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        (line,) = [
+            entry for entry in lines if 'status="499"' in entry and "seconds_count" in entry
+        ] or ["0"]
+        return float(line.split()[-1])
+
+    before = left()
+    url = client.base_url
+    for _ in range(5):
+        with socket.create_connection((url.host, url.port or 80)) as caller:
+            head = "POST /v1/align HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+            length = f"Content-Length: {len(astronaut_jpeg)}\r\n\r\n"
+            caller.sendall((head + length).encode() + astronaut_jpeg)
+    give_up = time.monotonic() + 10
+    while left() < before + 5:
+        assert time.monotonic() < give_up, "the departed were not noticed"
+        time.sleep(0.05)
+    assert client.post("/v1/align", content=astronaut_jpeg, headers=JPEG).status_code == 200
+
+
+def test_sigterm_answers_what_was_accepted_and_exits_0(astronaut_jpeg: bytes) -> None:
+    with server_process() as (url, process):
+        answers: list[int] = []
+
+        def post() -> None:
+            with httpx.Client(timeout=30) as http:
+                response = http.post(f"{url}/v1/align", content=astronaut_jpeg, headers=JPEG)
+                answers.append(response.status_code)
+
+        callers = [Thread(target=post) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        while "lwbafa_inflight_requests 4" not in httpx.get(f"{url}/metrics").text:
+            assert len(answers) == 0, "answered before the signal"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.join()
+        assert process.wait(timeout=30) == 0
+    assert answers == [200] * 4
+
+
+def test_a_wrong_setting_ends_the_start_with_one_line() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "app"],
+        env={"LWBAFA_PORT": "high"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("lwbafa: setting LWBAFA_PORT")
