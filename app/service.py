@@ -9,7 +9,6 @@ from functools import partial
 import cv2
 import numpy as np
 
-from app.api.answers import model_brief, model_info
 from app.batching import Batcher
 from app.batching.batcher import retry_after
 from app.checkpoints import load_checkpoint
@@ -32,8 +31,6 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.checkpoint = load_checkpoint(settings.checkpoint_dir)
-        self.model_brief = model_brief(self.checkpoint)
-        self.model_info = model_info(self.checkpoint)
         self._detector = CenterFace(
             settings.detector_file,
             settings.detection_longest_side_px,

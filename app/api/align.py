@@ -35,6 +35,40 @@ REQUEST_BODY = {
         **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
     },
 }
+EXAMPLE_ANSWER = {
+    "request_id": "0b3844c1757b4b8f87c4dc476a35e217",
+    "model": {
+        "name": "lwbafa-300w68",
+        "version": "1.0.0",
+        "markup": "300w-68",
+        "sha256": "bfdb560b…",
+        "groups": {"jaw": [0, 1, 2], "left_brow": [17, 18, 19, 20, 21]},
+    },
+    "image": {
+        "width": 512,
+        "height": 512,
+        "format": "jpeg",
+        "exif_orientation": 1,
+        "frame": "upright",
+    },
+    "faces": [
+        {
+            "box": {
+                "x": 181.4,
+                "y": 85.8,
+                "width": 88.5,
+                "height": 92.0,
+                "score": 0.93,
+                "source": "detector",
+            },
+            "score": 0.71,
+            "landmarks": [{"x": 178.2, "y": 105.1, "score": 0.64}],
+        }
+    ],
+    "timing_ms": {"read": 0.9, "decode": 4.1, "detect": 58.3, "network": 190.2, "total": 254.0},
+}
+"""Shortened; what every field means stands in the schemas."""
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": text,
@@ -63,7 +97,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         200: {
             "description": "Landmarks as JSON; with `Accept: image/png` the upright photograph "
             "with landmarks and boundary heatmaps drawn over it. No face is an empty list.",
-            "content": {"image/png": {"schema": BINARY}},
+            "content": {
+                "application/json": {"example": EXAMPLE_ANSWER},
+                "image/png": {"schema": BINARY},
+            },
         },
         **PROBLEMS,
     },
@@ -132,7 +169,7 @@ async def _answer(
         return Response(png, headers=headers, media_type="image/png")
     answer = AlignResponse(
         request_id=request.state.request_id,
-        model=service.model_brief,
+        model=answers.model_brief(service.checkpoint),
         image=answers.image_info(aligned.photograph, query.frame),
         faces=faces,
         timing_ms=milliseconds,
@@ -177,4 +214,4 @@ async def _disconnected(request: Request) -> None:
 async def models(request: Request) -> ModelList:
     """What answers here: its landmarks, groups, boundaries, input contract and accuracy."""
     service: Service = request.app.state.service
-    return ModelList(models=[service.model_info])
+    return ModelList(models=[answers.model_info(service.checkpoint)])
