@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from app.api import align, probes
 from app.api.problems import install_problem_answers
@@ -21,7 +22,9 @@ def create_app(service: Service) -> FastAPI:
         yield
         await service.stop()
 
-    app = FastAPI(
+    # FastAPI's own page loads its scripts from a public server: offline it stays blank.
+    app = FastAPIOffline(
+        redoc_url=None,
         title="LW-BAFA face alignment",
         version=version("lwbafa"),
         summary="Facial landmarks, named and scored, for every face in a photograph.",

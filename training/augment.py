@@ -1,11 +1,8 @@
 """From an annotated face to a training crop: the paper's six augmentations, plus scale.
 
-Translation ±10 %, rotation ±30°, horizontal flip, illumination ±20 %, blur, occlusion (paper,
-section 4.1). The scale's and the translation's spread also covers what separates a face detector's
-box from the landmarks' own.
+Translation, rotation, horizontal flip, illumination, blur, occlusion (paper, section 4.1); how far
+each goes is the recipe's.
 """
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,19 +11,7 @@ from numpy.typing import NDArray
 from app.imaging.crop import Crop, FaceBox, Image
 from app.lwbafa import Markup
 from training.datasets import Face
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How far each augmentation goes; probabilities where a name says so."""
-
-    translation: float = 0.10
-    scale: float = 0.15
-    rotation_degrees: float = 30.0
-    flip_probability: float = 0.5
-    illumination: float = 0.20
-    blur_probability: float = 0.10
-    occlusion_probability: float = 0.30
+from training.recipe import Augmentation
 
 
 def evaluation_crop(face: Face, size_px: int) -> tuple[Image, NDArray[np.float32]]:

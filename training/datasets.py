@@ -1,5 +1,7 @@
-"""Annotated faces from 300-W folders, in the datasets' own layout.
+"""Annotated faces from 300-W folders and WFLW lists, in the datasets' own layouts.
 
+A *source* is a path below the data's root: a folder of `.pts` files with an image beside each
+(`300w/helen/trainset`), or a WFLW list (`wflw/WFLW_annotations/list_98pt_rect_attr_val.txt`).
 Reading stops with a `DatasetError` that names the file before any training starts.
 """
 
@@ -14,8 +16,9 @@ from tqdm import tqdm
 
 from app.imaging.crop import Image
 
-TRAIN_300W = ("afw", "helen/trainset", "lfpw/trainset")
-TEST_300W = ("helen/testset",)
+IMAGE_SUFFIXES = (".webp", ".jpg", ".png")
+WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
+RECTANGLE_FIELDS = 4
 
 
 class DatasetError(Exception):
@@ -23,11 +26,40 @@ class DatasetError(Exception):
 
 
 class Face(NamedTuple):
-    """One annotated face: RGB image and landmarks N×2 (float32, pixel centres at integers)."""
+    """One annotated face: RGB image and landmarks N×2 (float32, pixel centres at integers).
+
+    `attributes` are the names of the WFLW attributes whose flag is set.
+    """
 
     name: str
     image: Image
     landmarks: NDArray[np.float32]
+    attributes: frozenset[str] = frozenset()
+
+
+class _Annotation(NamedTuple):
+    """What a face's annotation says, before its image is read."""
+
+    name: str
+    picture: Path
+    landmarks: NDArray[np.float32]
+    attributes: frozenset[str]
+
+
+def load_faces(root: Path, sources: Iterable[str], landmark_count: int) -> list[Face]:
+    """All faces of some sources below the data's root, decoded into memory, with a progress bar.
+
+    Raises DatasetError if a source is empty, or a file is missing, broken or of another markup.
+    """
+    annotations = [
+        annotation
+        for source in sources
+        for annotation in _read_source(root, root / source, landmark_count)
+    ]
+    return [
+        Face(a.name, read_image(a.picture), a.landmarks, a.attributes)
+        for a in tqdm(annotations, desc="reading faces", unit="face", mininterval=1)
+    ]
 
 
 def read_pts(path: Path) -> NDArray[np.float32]:
@@ -55,28 +87,65 @@ def read_image(path: Path) -> Image:
     return pixels  # type: ignore[return-value]
 
 
-def load_300w(root: Path, folders: Iterable[str], landmark_count: int = 68) -> list[Face]:
-    """All faces of some folders below a 300-W root, decoded into memory, with a progress bar.
+def _read_source(root: Path, source: Path, landmark_count: int) -> list[_Annotation]:
+    if source.is_dir():
+        return _read_pts_folder(root, source, landmark_count)
+    if source.is_file():
+        return _read_wflw_list(source, landmark_count)
+    raise DatasetError(f"{source}: no such folder of .pts files and no such list")
 
-    Raises DatasetError if a folder holds nothing, or a file is broken.
-    """
-    annotations: list[Path] = []
-    for folder in folders:
-        found = sorted((root / folder).glob("*.pts"))
-        if not found:
-            raise DatasetError(f"{root / folder}: no .pts files")
-        annotations += found
-    faces = []
-    for annotation in tqdm(annotations, desc="reading faces", unit="face", mininterval=1):
-        landmarks = read_pts(annotation)
+
+def _read_pts_folder(root: Path, folder: Path, landmark_count: int) -> list[_Annotation]:
+    annotations = []
+    for path in sorted(folder.glob("*.pts")):
+        landmarks = read_pts(path)
         if len(landmarks) != landmark_count:
-            raise DatasetError(f"{annotation}: {len(landmarks)} points, not {landmark_count}")
-        picture = next(
-            (p for s in (".webp", ".jpg", ".png") if (p := annotation.with_suffix(s)).exists()),
-            None,
-        )
+            raise DatasetError(f"{path}: {len(landmarks)} points, not {landmark_count}")
+        beside = (path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES)
+        picture = next((p for p in beside if p.exists()), None)
         if picture is None:
-            raise DatasetError(f"{annotation}: no image of that name beside it")
-        name = annotation.relative_to(root).with_suffix("").as_posix()
-        faces.append(Face(name, read_image(picture), landmarks))
-    return faces
+            raise DatasetError(f"{path}: no image of that name beside it")
+        name = path.relative_to(root).with_suffix("").as_posix()
+        annotations.append(_Annotation(name, picture, landmarks, frozenset()))
+    if not annotations:
+        raise DatasetError(f"{folder}: no .pts files")
+    return annotations
+
+
+def _read_wflw_list(path: Path, landmark_count: int) -> list[_Annotation]:
+    """Each line: 2·N coordinates (0-based), rectangle, six flags, image path."""
+    lines = path.read_text().splitlines()
+    if not lines:
+        raise DatasetError(f"{path}: the list is empty")
+    images = _image_root(path, lines[0].split()[-1])
+    annotations = []
+    for number, line in enumerate(lines, 1):
+        *fields, picture = line.split()
+        expected = 2 * landmark_count + RECTANGLE_FIELDS + len(WFLW_ATTRIBUTES)
+        try:
+            numbers = np.array(fields, np.float32)
+        except ValueError as error:
+            raise DatasetError(f"{path}:{number}: {error}") from error
+        if len(numbers) != expected or not np.isfinite(numbers).all():
+            raise DatasetError(f"{path}:{number}: not {expected} finite numbers and a path")
+        if not (images / picture).exists():
+            raise DatasetError(f"{path}:{number}: no image {images / picture}")
+        flags = numbers[-len(WFLW_ATTRIBUTES) :]
+        annotations.append(
+            _Annotation(
+                f"{picture}#{number}",
+                images / picture,
+                numbers[: 2 * landmark_count].reshape(landmark_count, 2),
+                frozenset(n for n, flag in zip(WFLW_ATTRIBUTES, flags, strict=True) if flag),
+            )
+        )
+    return annotations
+
+
+def _image_root(path: Path, first_picture: str) -> Path:
+    """The folder that a list's image paths start from: `WFLW_images`, or one above the list."""
+    for above in path.parents:
+        for root in (above / "WFLW_images", above):
+            if (root / first_picture).exists():
+                return root
+    raise DatasetError(f"{path}:1: no folder above it holds {first_picture}")

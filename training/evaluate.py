@@ -1,15 +1,19 @@
 """Measure a checkpoint on annotated faces, from the landmarks' box and from the detector's.
 
-    python -m training.evaluate --checkpoint model_store/lwbafa-300w68 --data DIR
+    python -m training.evaluate --checkpoint model_store/lwbafa-300w68 --data DIR \
+        [--sources …] [--curve ced.png] [--worst worst.png]
 
-The crops, the engine and the detector are the service's own.
+The crops, the engine and the detector are the service's own. The pictures show faces of the data:
+they are for looking at, not for publishing.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,32 +22,67 @@ from tqdm import tqdm
 from app.checkpoints import Accuracy, Checkpoint, load_checkpoint
 from app.detection import FaceDetector
 from app.detection.centerface import CenterFace
+from app.engine import Alignment
 from app.engine.torch_engine import TorchEngine
 from app.errors import StartupError
-from app.imaging.crop import Crop, FaceBox
+from app.imaging.crop import Crop, FaceBox, Image
+from app.imaging.draw import annotated
 from app.lwbafa import INPUT_PX, Markup
-from app.settings import Settings, granted_cpus
-from training.datasets import TEST_300W, DatasetError, Face, load_300w
+from app.settings import granted_cpus, read_settings
+from training.datasets import WFLW_ATTRIBUTES, DatasetError, Face, load_faces
+from training.metrics import FAILURE_NME, auc, failure_rate, landmark_errors
 
-FAILURE_NME = 0.10
+TEST_SOURCES = ("300w/helen/testset",)
 BATCH = 8
 
 
-def nme(points: NDArray[np.floating], truth: NDArray[np.floating], markup: Markup) -> float:
-    """Mean point-to-point distance over the outer-eye-corner distance, N×2 each, any unit."""
-    left, right = markup.outer_eye_corners
-    interocular = np.linalg.norm(truth[left] - truth[right])
-    return float(np.linalg.norm(points - truth, axis=1).mean() / interocular)
+class Measured(NamedTuple):
+    """One face, how it was cropped, what the network said, and each landmark's error (N)."""
+
+    face: Face
+    crop: Crop
+    alignment: Alignment
+    errors: NDArray[np.float64]
+
+    @property
+    def nme(self) -> float:
+        """The face's normalised mean error."""
+        return float(self.errors.mean())
 
 
-def failure_rate(errors: Sequence[float]) -> float:
-    """Share of faces whose NME is above 10 %."""
-    return float((np.asarray(errors) > FAILURE_NME).mean())
+class Protocol(NamedTuple):
+    """All faces measured under one box protocol: `landmarks` or `detector`."""
+
+    box: str
+    faces: list[Measured]
+    missed: int
+
+    def accuracy(self, dataset: str) -> Accuracy:
+        """The row that a manifest holds."""
+        errors = [measured.nme for measured in self.faces]
+        return Accuracy(
+            dataset=dataset,
+            faces=len(errors),
+            missed_faces=self.missed,
+            box=self.box,
+            nme_percent=round(100 * float(np.mean(errors)), 3),
+            failure_rate_percent=round(100 * failure_rate(errors), 2),
+            auc=round(auc(errors), 4),
+        )
 
 
-def auc(errors: Sequence[float]) -> float:
-    """Area under the cumulative error curve up to 10 %, as a share of all there is."""
-    return float(np.maximum(0, 1 - np.asarray(errors) / FAILURE_NME).mean())
+def measure(
+    checkpoint: Checkpoint, faces: Sequence[Face], detector: FaceDetector
+) -> tuple[Protocol, Protocol]:
+    """Both protocols, the landmarks' box first; takes the checkpoint's network over."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    engine = TorchEngine(checkpoint.network, checkpoint.markup, device, granted_cpus())
+    own = [(face, FaceBox.of_landmarks(face.landmarks)) for face in faces]
+    found = [(face, box) for face in faces if (box := detected_box(face, detector)) is not None]
+    return (
+        Protocol("landmarks", _align(engine, own, checkpoint.markup), 0),
+        Protocol("detector", _align(engine, found, checkpoint.markup), len(own) - len(found)),
+    )
 
 
 def detected_box(face: Face, detector: FaceDetector) -> FaceBox | None:
@@ -62,72 +101,9 @@ def overlap(a: FaceBox, b: FaceBox) -> float:
     return shared / (a.width * a.height + b.width * b.height - shared)
 
 
-def align_faces(
-    engine: TorchEngine, faces: Sequence[Face], boxes: Sequence[FaceBox]
-) -> list[NDArray[np.float64]]:
-    """Landmarks N×2 in image pixels of each face from its box, with a progress bar."""
-    points = []
-    for start in tqdm(range(0, len(faces), BATCH), desc="aligning", unit="batch", mininterval=1):
-        crops = [Crop.around(box) for box in boxes[start : start + BATCH]]
-        pixels = [
-            crop.cut(face.image, INPUT_PX) for crop, face in zip(crops, faces[start:], strict=False)
-        ]
-        answers = engine.align(pixels)
-        points += [
-            crop.to_image(answer.points) for crop, answer in zip(crops, answers, strict=True)
-        ]
-    return points
-
-
-def measure(
-    checkpoint: Checkpoint, faces: Sequence[Face], dataset: str, detector: FaceDetector
-) -> tuple[Accuracy, Accuracy]:
-    """Accuracy from the landmarks' box and from the detector's; takes the network over."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    engine = TorchEngine(checkpoint.network, checkpoint.markup, device, granted_cpus())
-    own = [FaceBox.of_landmarks(face.landmarks) for face in faces]
-    found = [(face, box) for face in faces if (box := detected_box(face, detector)) is not None]
-    return (
-        _accuracy(engine, checkpoint.markup, faces, own, dataset, "landmarks", 0),
-        _accuracy(
-            engine,
-            checkpoint.markup,
-            [face for face, _ in found],
-            [box for _, box in found],
-            dataset,
-            "detector",
-            len(faces) - len(found),
-        ),
-    )
-
-
-def _accuracy(
-    engine: TorchEngine,
-    markup: Markup,
-    faces: Sequence[Face],
-    boxes: Sequence[FaceBox],
-    dataset: str,
-    source: str,
-    missed: int,
-) -> Accuracy:
-    errors = [
-        nme(points, face.landmarks, markup)
-        for points, face in zip(align_faces(engine, faces, boxes), faces, strict=True)
-    ]
-    return Accuracy(
-        dataset=dataset,
-        faces=len(faces),
-        missed_faces=missed,
-        box=source,
-        nme_percent=round(100 * float(np.mean(errors)), 3),
-        failure_rate_percent=round(100 * failure_rate(errors), 2),
-        auc=round(auc(errors), 4),
-    )
-
-
 def default_detector() -> CenterFace:
-    """The detector as the service runs it by default."""
-    settings = Settings()
+    """The detector as the service runs it."""
+    settings = read_settings()
     return CenterFace(
         settings.detector_file,
         settings.detection_longest_side_px,
@@ -135,27 +111,110 @@ def default_detector() -> CenterFace:
     )
 
 
+def _align(
+    engine: TorchEngine, faces: Sequence[tuple[Face, FaceBox]], markup: Markup
+) -> list[Measured]:
+    measured = []
+    for start in tqdm(range(0, len(faces), BATCH), desc="aligning", unit="batch", mininterval=1):
+        batch = [(face, Crop.around(box)) for face, box in faces[start : start + BATCH]]
+        answers = engine.align([crop.cut(face.image, INPUT_PX) for face, crop in batch])
+        for (face, crop), answer in zip(batch, answers, strict=True):
+            errors = landmark_errors(crop.to_image(answer.points), face.landmarks, markup)
+            measured.append(Measured(face, crop, answer, errors))
+    return measured
+
+
+def summary(protocols: Sequence[Protocol]) -> str:
+    """One row per protocol, and one per WFLW attribute where faces carry it."""
+    lines = [f"{'faces':24}{'box':11}{'number':>7}{'missed':>8}{'NME %':>8}{'FR %':>7}{'AUC %':>8}"]
+    for protocol in protocols:
+        subsets = {"all": protocol}
+        for attribute in WFLW_ATTRIBUTES:
+            some = [m for m in protocol.faces if attribute in m.face.attributes]
+            if some:
+                subsets[attribute] = Protocol(protocol.box, some, 0)
+        for name, subset in subsets.items():
+            row = subset.accuracy(name)
+            lines.append(
+                f"{name:24}{row.box:11}{row.faces:7}{row.missed_faces:8}{row.nme_percent:8.2f}"
+                f"{row.failure_rate_percent:7.2f}{100 * row.auc:8.2f}"
+            )
+    return "\n".join(lines)
+
+
+def by_group(protocols: Sequence[Protocol], markup: Markup) -> str:
+    """NME in percent of each group of landmarks, a column per protocol."""
+    header = f"{'group':24}" + "".join(f"{protocol.box:>11}" for protocol in protocols)
+    lines = [header]
+    for name, indices in markup.groups.items():
+        errors = [
+            np.mean([m.errors[list(indices)].mean() for m in protocol.faces])
+            for protocol in protocols
+        ]
+        lines.append(f"{name:24}" + "".join(f"{100 * error:11.2f}" for error in errors))
+    return "\n".join(lines)
+
+
+def draw_curve(protocols: Sequence[Protocol], path: Path) -> None:
+    """The cumulative error distribution up to the failure threshold, as a picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="NME, % of the inter-ocular distance",
+        ylabel="share of faces, %",
+        xlim=(0, 100 * FAILURE_NME),
+        ylim=(0, 100),
+    )
+    for protocol in protocols:
+        errors = np.sort([100 * measured.nme for measured in protocol.faces])
+        shares = 100 * np.arange(1, len(errors) + 1) / len(errors)
+        axes.step(errors, shares, where="post", label=f"{protocol.box} box")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def draw_worst(protocol: Protocol, markup: Markup, path: Path, count: int = 10) -> None:
+    """The faces with the largest errors side by side, as the network saw them."""
+    worst = sorted(protocol.faces, key=lambda measured: -measured.nme)[:count]
+    whole = Crop((INPUT_PX - 1) / 2, (INPUT_PX - 1) / 2, INPUT_PX)
+    tiles: list[Image] = []
+    for measured in worst:
+        seen = measured.crop.cut(measured.face.image, INPUT_PX)
+        points = whole.to_image(measured.alignment.points)
+        picture = annotated(seen, [(whole, points, measured.alignment.heatmap)], markup.groups)
+        tile = cv2.resize(picture, (384, 384), interpolation=cv2.INTER_AREA)
+        cv2.putText(tile, f"{100 * measured.nme:.1f} %", (8, 24), 0, 0.8, (255, 255, 0), 2)
+        tiles.append(tile)  # type: ignore[arg-type]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 5)
+    rows = [np.hstack(tiles[start : start + 5]) for start in range(0, len(tiles), 5)]
+    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+
+
 def main() -> None:
-    """Command line: print one row per box protocol."""
-    parser = argparse.ArgumentParser(description="Measure a checkpoint on 300-W test faces.")
+    """Command line: print the tables, draw what is asked for."""
+    parser = argparse.ArgumentParser(description="Measure a checkpoint on annotated faces.")
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="300-W root folder")
-    parser.add_argument("--folders", nargs="+", default=list(TEST_300W))
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
+    parser.add_argument("--sources", nargs="+", default=list(TEST_SOURCES))
+    parser.add_argument("--curve", type=Path, help="PNG for the cumulative error distribution")
+    parser.add_argument("--worst", type=Path, help="PNG for the ten worst faces")
     arguments = parser.parse_args()
     try:
         checkpoint = load_checkpoint(arguments.checkpoint)
-        faces = load_300w(arguments.data, arguments.folders)
-        rows = measure(
-            checkpoint, faces, "300-W " + ", ".join(arguments.folders), default_detector()
-        )
+        landmarks = checkpoint.markup.landmark_count
+        faces = load_faces(arguments.data, arguments.sources, landmarks)
+        protocols = measure(checkpoint, faces, default_detector())
     except (StartupError, DatasetError) as error:
         sys.exit(f"training.evaluate: {error}")
-    print("box        faces  missed  NME %   FR@10 %  AUC@10 %")
-    for row in rows:
-        print(
-            f"{row.box:9}  {row.faces:5}  {row.missed_faces:6}  {row.nme_percent:5.2f}   "
-            f"{row.failure_rate_percent:7.2f}  {100 * row.auc:8.2f}"
-        )
+    print(", ".join(arguments.sources))
+    print(summary(protocols), end="\n\n")
+    print(by_group(protocols, checkpoint.markup))
+    if arguments.curve:
+        draw_curve(protocols, arguments.curve)
+    if arguments.worst:
+        draw_worst(protocols[0], checkpoint.markup, arguments.worst)
 
 
 if __name__ == "__main__":

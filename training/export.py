@@ -20,9 +20,9 @@ from app.checkpoints import (
     load_checkpoint,
 )
 from app.errors import StartupError
-from training.datasets import TEST_300W, DatasetError, load_300w
-from training.evaluate import default_detector, measure
-from training.recipe import read_recipe
+from training.datasets import DatasetError, load_faces
+from training.evaluate import TEST_SOURCES, default_detector, measure
+from training.recipe import Recipe, RecipeError
 
 TERMS = (
     "Weights for non-commercial research only, as the training data (300-W) is; code Apache-2.0."
@@ -34,27 +34,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Export a training run as a checkpoint.")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="300-W root folder")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
+    parser.add_argument("--test-sources", nargs="+", default=list(TEST_SOURCES))
     parser.add_argument("--version", required=True)
     parser.add_argument("--hardware", default=platform.processor() or platform.machine())
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        recipe = read_recipe(arguments.recipe)
+        recipe = Recipe.read(arguments.recipe)
         weights = (arguments.run / "network.safetensors").read_bytes()
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "model.safetensors").write_bytes(weights)
         manifest = Manifest(
             name=arguments.out.name,
             version=arguments.version,
-            architecture="lwbafa",
+            architecture=recipe.architecture,
             markup=recipe.markup,
             weights_file="model.safetensors",
             sha256=hashlib.sha256(weights).hexdigest(),
             input=CURRENT_INPUT,
             box_convention=CURRENT_BOX,
             training=Training(
-                data="300-W: " + ", ".join(recipe.folders),
+                data=", ".join(recipe.sources),
                 terms=TERMS,
                 recipe=arguments.recipe.as_posix(),
                 hardware=arguments.hardware,
@@ -63,10 +64,13 @@ def main() -> None:
         )
         _write(arguments.out, manifest)
         checkpoint = load_checkpoint(arguments.out)
-        faces = load_300w(arguments.data, TEST_300W)
-        rows = measure(checkpoint, faces, "300-W helen/testset", default_detector())
+        landmarks = checkpoint.markup.landmark_count
+        faces = load_faces(arguments.data, arguments.test_sources, landmarks)
+        tested = ", ".join(arguments.test_sources)
+        protocols = measure(checkpoint, faces, default_detector())
+        rows = tuple(protocol.accuracy(tested) for protocol in protocols)
         _write(arguments.out, manifest.model_copy(update={"accuracy": rows}))
-    except (OSError, ValueError, StartupError, DatasetError) as error:
+    except (OSError, ValueError, StartupError, RecipeError, DatasetError) as error:
         sys.exit(f"training.export: {error}")
     for row in rows:
         print(row.model_dump_json())

@@ -26,11 +26,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from app.imaging.crop import Image
-from app.lwbafa import LW_BAFA, MARKUPS, BoundaryAwareNetwork, Markup, normalise
-from training.augment import Augmentation, training_crop
-from training.datasets import DatasetError, Face, load_300w
+from app.lwbafa import ARCHITECTURES, MARKUPS, BoundaryAwareNetwork, Prediction, normalise
+from training.augment import training_crop
+from training.datasets import DatasetError, Face, load_faces
 from training.losses import alignment_loss, interocular_error
-from training.recipe import Phase, Recipe, read_recipe
+from training.recipe import Phase, Recipe, RecipeError
 from training.targets import boundary_heatmaps
 
 SAVE_EVERY_SECONDS = 120
@@ -39,17 +39,19 @@ SAVE_EVERY_SECONDS = 120
 class TrainingCrops(Dataset[tuple[Image, NDArray[np.float32]]]):
     """The endless stream of augmented crops, by number: number n is always the same crop."""
 
-    def __init__(self, faces: list[Face], markup: Markup, seed: int, size_px: int) -> None:
-        self.faces, self.markup, self.seed, self.size_px = faces, markup, seed, size_px
+    def __init__(self, faces: list[Face], recipe: Recipe, size_px: int) -> None:
+        self.faces, self.recipe, self.size_px = faces, recipe, size_px
+        self.markup = MARKUPS[recipe.markup]
 
     def __getitem__(self, number: int) -> tuple[Image, NDArray[np.float32]]:
-        rng = np.random.default_rng((self.seed, 1, number))
-        return training_crop(self.face(number), self.size_px, self.markup, Augmentation(), rng)
+        rng = np.random.default_rng((self.recipe.seed, 1, number))
+        options = self.recipe.augmentation
+        return training_crop(self.face(number), self.size_px, self.markup, options, rng)
 
     def face(self, number: int) -> Face:
         """The face of crop `number`: each epoch shows every face once, in an order of its own."""
         epoch, position = divmod(number, len(self.faces))
-        order = np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.faces))
+        order = np.random.default_rng((self.recipe.seed, 0, epoch)).permutation(len(self.faces))
         return self.faces[int(order[position])]
 
 
@@ -61,7 +63,7 @@ class Trainer:
         self.markup = MARKUPS[recipe.markup]
         self._log_path = run / "log.csv"
         torch.manual_seed(recipe.seed)
-        network = BoundaryAwareNetwork(LW_BAFA, self.markup)
+        network = BoundaryAwareNetwork(ARCHITECTURES[recipe.architecture], self.markup)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.phase_index = self.step_in_phase = self.step = 0
         self._start_phase()
@@ -103,7 +105,7 @@ class Trainer:
     def save(self) -> None:
         """Write the state in one atomic step, so that a kill leaves the old or the new one."""
         state = {
-            "recipe": self.recipe.model_dump(),
+            "recipe": self.recipe.as_dict(),
             "progress": (self.phase_index, self.step_in_phase, self.step),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -115,7 +117,7 @@ class Trainer:
     def restore(self) -> None:
         """Take up a saved state. Raises ValueError if it belongs to another recipe."""
         state: dict[str, Any] = torch.load(self.run / "state.pt", weights_only=True)
-        if state["recipe"] != self.recipe.model_dump():
+        if state["recipe"] != self.recipe.as_dict():
             raise ValueError(f"{self.run / 'state.pt'} was written under another recipe")
         self.phase_index, self.step_in_phase, self.step = state["progress"]
         self._start_phase()
@@ -131,10 +133,10 @@ class Trainer:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """What is left of this phase, as uint8 crops B×S×S×3 and points B×N×2 on the device."""
-        batch = self.recipe.batch_size
+        batch = self.recipe.batch_size * self.recipe.accumulated_batches
         first = self.step * batch
         left = (self.phase.steps - self.step_in_phase) * batch
-        dataset = TrainingCrops(self.faces, self.markup, self.recipe.seed, self.phase.input_px)
+        dataset = TrainingCrops(self.faces, self.recipe, self.phase.input_px)
         workers = 12 if self.device.type == "cuda" else 0
         loader = DataLoader(
             dataset,
@@ -153,21 +155,33 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.phase, self.step_in_phase)
         self.network.train()
-        target = boundary_heatmaps(points, self.markup, crops.shape[1] // 4)
-        prediction = self.network(normalise(crops))
-        loss = alignment_loss(prediction, points, target, self.markup, self.recipe.heatmap_weight)
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {self.step}")
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        parts = self.recipe.accumulated_batches
+        loss = nme = 0.0
+        for few_crops, few_points in zip(crops.chunk(parts), points.chunk(parts), strict=True):
+            part_loss, part_nme = self._backward(few_crops, few_points)
+            loss, nme = loss + part_loss / parts, nme + part_nme / parts
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} at step {self.step}")
         clip = self.recipe.gradient_clip_norm
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip)
         self.optimizer.step()
         self.average.update_parameters(self.network)
         self.step_in_phase += 1
         self.step += 1
+        return {"loss": round(loss, 4), "nme": round(nme, 4)}
+
+    def _backward(self, crops: Tensor, points: Tensor) -> tuple[float, float]:
+        """Add one batch's share to the gradients; its loss and NME."""
+        target = boundary_heatmaps(points, self.markup, crops.shape[1] // 4)
+        # bfloat16 where the GPU has it: half the time, and no loss scaling to go wrong.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            raw = self.network(normalise(crops))
+        prediction = Prediction(raw.points.float(), [h.float() for h in raw.heatmaps])
+        loss = alignment_loss(prediction, points, target, self.markup, self.recipe)
+        (loss / self.recipe.accumulated_batches).backward()  # type: ignore[no-untyped-call]
         nme = interocular_error(prediction.points.detach(), points, self.markup).mean()
-        return {"loss": round(loss.item(), 4), "nme": round(nme.item(), 4)}
+        return loss.item(), nme.item()
 
     def _log(self, metrics: dict[str, float]) -> None:
         row = {"step": self.step, "input_px": self.phase.input_px, **metrics}
@@ -187,10 +201,12 @@ class Trainer:
 
 
 def learning_rate(phase: Phase, step: int) -> float:
-    """Linear warm-up to the phase's peak, then half a cosine to its final rate."""
+    """Linear warm-up to the phase's peak, then its schedule."""
     if step < phase.warmup_steps:
         return phase.peak_learning_rate * (step + 1) / phase.warmup_steps
     progress = (step - phase.warmup_steps) / max(1, phase.steps - phase.warmup_steps)
+    if phase.schedule == "steps":
+        return phase.peak_learning_rate * 0.1 ** ((progress >= 0.6) + (progress >= 0.8))
     fall = (1 + math.cos(math.pi * progress)) / 2
     span = phase.peak_learning_rate - phase.final_learning_rate
     return phase.final_learning_rate + span * fall
@@ -200,21 +216,22 @@ def main() -> None:
     """Command line; exits 1 with one line if the data or the saved state does not fit."""
     parser = argparse.ArgumentParser(description="Train LW-BAFA by a recipe.")
     parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="300-W root folder")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
     parser.add_argument("--run", type=Path, required=True, help="folder for state and logs")
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        recipe = read_recipe(arguments.recipe)
+        recipe = Recipe.read(arguments.recipe)
         if (arguments.run / "state.pt").exists() and not arguments.resume:
             raise ValueError(f"{arguments.run} holds a run already: --resume it, or name another")
-        faces = load_300w(arguments.data, recipe.folders)
+        landmarks = MARKUPS[recipe.markup].landmark_count
+        faces = load_faces(arguments.data, recipe.sources, landmarks)
         arguments.run.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(recipe, faces, arguments.run, device)
         if arguments.resume:
             trainer.restore()
-    except (OSError, ValueError, DatasetError) as error:
+    except (OSError, ValueError, RecipeError, DatasetError) as error:
         sys.exit(f"training.train: {error}")
     trainer.train()
 

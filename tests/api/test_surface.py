@@ -1,5 +1,7 @@
 """The endpoints beside align, and what the documents say of all of them."""
 
+import re
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -72,7 +74,14 @@ def test_openapi_documents_every_body_and_answer(client: httpx.Client) -> None:
         "heatmap",
         "frame",
     }
-    assert client.get("/docs").status_code == 200
+
+
+def test_the_documentation_page_needs_no_other_server(client: httpx.Client) -> None:
+    page = client.get("/docs").text
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert address.startswith("/"), address
+        assert client.get(address).status_code == 200
+    assert "/openapi.json" in page
 
 
 @pytest.mark.parametrize("count", [1, 3])

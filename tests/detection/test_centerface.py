@@ -11,7 +11,7 @@ from app.errors import StartupError
 from app.imaging.crop import FaceBox, Image
 from app.settings import Settings
 from tests.conftest import FACE_DATA, needs_face_data
-from training.datasets import load_300w
+from training.datasets import load_faces
 from training.evaluate import detected_box
 
 
@@ -72,6 +72,6 @@ def test_a_missing_or_foreign_file_stops_the_start(tmp_path: Path) -> None:
 
 @needs_face_data
 def test_every_labelled_face_of_a_sample_is_found(detector: CenterFace) -> None:
-    faces = load_300w(FACE_DATA / "300w", ["helen/testset"])[::8]
+    faces = load_faces(FACE_DATA, ["300w/helen/testset"], 68)[::8]
     missed = [face.name for face in faces if detected_box(face, detector) is None]
     assert missed == []

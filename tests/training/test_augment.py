@@ -3,8 +3,9 @@ import pytest
 
 from app.imaging.crop import Crop, FaceBox
 from app.lwbafa import MARKUP_68
-from training.augment import Augmentation, evaluation_crop, flip, training_crop
+from training.augment import evaluation_crop, flip, training_crop
 from training.datasets import Face
+from training.recipe import Augmentation
 
 SHARP = Augmentation(blur_probability=0, occlusion_probability=0, illumination=0)
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import cv2
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import FACE_DATA, needs_face_data
-from training.datasets import TEST_300W, TRAIN_300W, DatasetError, load_300w, read_pts
+from training.datasets import DatasetError, load_faces, read_pts
 
 PTS = "version: 1\nn_points: 2\n{{\n1.0 1.0\n{} 7.25\n}}\n"
 
@@ -20,7 +21,7 @@ def folder_with(tmp_path: Path, annotation: str, *, image: bool = True) -> Path:
 
 def test_points_become_zero_based(tmp_path: Path) -> None:
     root = folder_with(tmp_path, PTS.format(4.5))
-    (face,) = load_300w(root, ["set"], landmark_count=2)
+    (face,) = load_faces(root, ["set"], 2)
     assert face.name == "set/one"
     assert face.landmarks.tolist() == [[0, 0], [3.5, 6.25]]
     assert face.image.shape == (9, 9, 3)
@@ -30,7 +31,7 @@ def test_points_become_zero_based(tmp_path: Path) -> None:
 def test_a_broken_annotation_is_named(tmp_path: Path, annotation: str) -> None:
     root = folder_with(tmp_path, annotation)
     with pytest.raises(DatasetError, match=r"one\.pts"):
-        load_300w(root, ["set"], landmark_count=2)
+        load_faces(root, ["set"], 2)
 
 
 def test_not_a_number_is_refused(tmp_path: Path) -> None:
@@ -41,17 +42,59 @@ def test_not_a_number_is_refused(tmp_path: Path) -> None:
 def test_a_missing_image_a_wrong_count_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     root = folder_with(tmp_path, PTS.format(4.5), image=False)
     with pytest.raises(DatasetError, match=r"one\.pts: no image"):
-        load_300w(root, ["set"], landmark_count=2)
+        load_faces(root, ["set"], 2)
     with pytest.raises(DatasetError, match=r"one\.pts: 2 points, not 68"):
-        load_300w(root, ["set"])
-    with pytest.raises(DatasetError, match=r"nowhere: no \.pts files"):
-        load_300w(root, ["nowhere"])
+        load_faces(root, ["set"], 68)
+    with pytest.raises(DatasetError, match="nowhere: no such folder"):
+        load_faces(root, ["nowhere"], 68)
+    (root / "empty").mkdir()
+    with pytest.raises(DatasetError, match=r"empty: no \.pts files"):
+        load_faces(root, ["empty"], 68)
+
+
+def wflw_line(picture: str, *, count: int = 98, flags: str = "0 1 0 0 1 0") -> str:
+    coordinates = " ".join(f"{i}.5" for i in range(2 * count))
+    return f"{coordinates} 1 2 3 4 {flags} {picture}"
+
+
+def wflw_list(tmp_path: Path, *lines: str) -> Path:
+    (tmp_path / "WFLW_images" / "7--Cheering").mkdir(parents=True)
+    picture = tmp_path / "WFLW_images" / "7--Cheering" / "a.png"
+    cv2.imwrite(str(picture), np.zeros((9, 9, 3), np.uint8))
+    (tmp_path / "WFLW_annotations").mkdir()
+    (tmp_path / "WFLW_annotations" / "list.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_a_wflw_list_is_read_as_it_is(tmp_path: Path) -> None:
+    root = wflw_list(tmp_path, wflw_line("7--Cheering/a.png"))
+    (face,) = load_faces(root, ["WFLW_annotations/list.txt"], 98)
+    assert face.landmarks.shape == (98, 2)
+    assert face.landmarks[1].tolist() == [2.5, 3.5]
+    assert face.attributes == {"expression", "occlusion"}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (wflw_line("7--Cheering/b.png"), "list.txt:2: no image"),
+        (wflw_line("7--Cheering/a.png", count=97), "list.txt:2: not 206 finite numbers"),
+        (wflw_line("7--Cheering/a.png", flags="0 0 0 0 0 nan"), "list.txt:2: not 206 finite"),
+        (wflw_line("7--Cheering/a.png", flags="0 0 x 0 0 0"), "list.txt:2: could not convert"),
+    ],
+)
+def test_a_broken_line_of_a_list_is_named(tmp_path: Path, line: str, says: str) -> None:
+    root = wflw_list(tmp_path, wflw_line("7--Cheering/a.png"), line)
+    with pytest.raises(DatasetError, match=re.escape(says)):
+        load_faces(root, ["WFLW_annotations/list.txt"], 98)
 
 
 @needs_face_data
 def test_training_and_test_share_no_photograph() -> None:
-    faces = load_300w(FACE_DATA / "300w", [*TRAIN_300W, *TEST_300W])
-    train = {f.image.tobytes() for f in faces if "testset" not in f.name}
-    test = {f.image.tobytes() for f in faces if "testset" in f.name}
+    train_sources = ["300w/afw", "300w/helen/trainset", "300w/lfpw/trainset"]
+    train, test = (
+        {face.image.tobytes() for face in load_faces(FACE_DATA, sources, 68)}
+        for sources in (train_sources, ["300w/helen/testset"])
+    )
     assert (len(train), len(test)) == (2012, 330)
     assert not train & test

@@ -1,7 +1,13 @@
+from dataclasses import replace
+
 import torch
 
 from app.lwbafa import MARKUP_68, Prediction
 from training.losses import alignment_loss, heatmap_error, interocular_error
+from training.recipe import Phase, Recipe
+
+PHASE = Phase(64, 1, 1e-3, 0, 0.0)
+RECIPE = Recipe(markup="300w-68", sources=("any",), phases=(PHASE,))
 
 
 def truth() -> torch.Tensor:
@@ -26,5 +32,16 @@ def test_heatmap_error_by_hand() -> None:
 
 def test_the_truth_costs_nothing() -> None:
     target = torch.rand(2, 13, 8, 8)
-    loss = alignment_loss(Prediction(truth(), [target] * 4), truth(), target, MARKUP_68, 1e-3)
-    assert loss == 0
+    for unit in ("crop", "interocular"):
+        recipe = replace(RECIPE, landmark_loss=unit)
+        prediction = Prediction(truth(), [target] * 4)
+        assert alignment_loss(prediction, truth(), target, MARKUP_68, recipe) == 0
+
+
+def test_the_loss_is_the_sum_of_its_parts() -> None:
+    target = torch.zeros(2, 13, 8, 8)
+    maps = [target] * 3 + [target + 0.5]
+    prediction = Prediction(truth() + torch.tensor([0.03, 0.04]), maps)
+    recipe = replace(RECIPE, landmark_loss="crop", heatmap_weight=1e-4)
+    loss = alignment_loss(prediction, truth(), target, MARKUP_68, recipe)
+    assert torch.allclose(loss, torch.tensor(0.05 + 1e-4 * 0.25 * 13 * 64))
