@@ -1,7 +1,7 @@
 """Train a network by a recipe; killed at any moment, it resumes exactly where it was.
 
     python -m training.train --recipe training/recipes/lwbafa-300w68-cpu.toml \
-        --data DIR --run runs/NAME [--resume]
+        --data DIR --run runs/NAME [--init WEIGHTS | --resume]
 
 The run's folder gets `log.csv`, `state.pt` (to resume) and, at the end, `network.safetensors` (the
 averaged weights in fp16, what `training.export` ships).
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
@@ -218,7 +218,8 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
     parser.add_argument("--run", type=Path, required=True, help="folder for state and logs")
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--init", type=Path, help="safetensors to start a new run from")
+    parser.add_argument("--resume", action="store_true", help="go on with a killed run")
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -231,6 +232,8 @@ def main() -> None:
         trainer = Trainer(recipe, faces, arguments.run, device)
         if arguments.resume:
             trainer.restore()
+        elif arguments.init:
+            trainer.network.load_state_dict(load_file(arguments.init))
     except (OSError, ValueError, RecipeError, DatasetError) as error:
         sys.exit(f"training.train: {error}")
     trainer.train()

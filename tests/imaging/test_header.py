@@ -1,0 +1,245 @@
+import io
+import struct
+import time
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image as PillowImage
+
+from app.errors import (
+    EmptyBody,
+    NotAnImage,
+    RequestError,
+    TooManyPixels,
+    TruncatedImage,
+    UnsupportedMediaType,
+)
+from app.imaging.header import ImageHeader, read_header, sniff
+from tests.imaging.pictures import LIMIT, RECIPES, encode, exif, forged_size, photograph
+
+# Pillow warns of damaged EXIF. In the service that ends nothing, so it must not do so here.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+
+def other_format(name: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    photograph().save(file, name, **options)
+    return file.getvalue()
+
+
+# With EXIF or transparency a WebP has an extended header, whatever its pixels are stored as.
+FILES = {
+    **{recipe: encode(photograph(), recipe) for recipe in RECIPES},
+    "webp lossy, exif": encode(photograph(), "webp lossy", exif=exif(1)),
+    "webp lossless, exif": encode(photograph(), "webp lossless", exif=exif(1)),
+    "webp lossy, alpha": encode(PillowImage.new("RGBA", (150, 200), (9, 8, 7, 6)), "webp lossy"),
+    "mpo": other_format("MPO", save_all=True, append_images=[photograph(30, 40)]),
+}
+MAGICS = {
+    "jpeg": b"\xff\xd8\xff",
+    "png": b"\x89PNG\r\n\x1a\n",
+    "webp": b"RIFF\xf0\x00\x00\x00WEBP",
+}
+
+
+def test_the_webp_files_of_these_tests_have_all_three_kinds_of_header() -> None:
+    kinds = {name: FILES[name][12:16] for name in FILES if name.startswith("webp")}
+    assert kinds == {
+        "webp lossy": b"VP8 ",
+        "webp lossless": b"VP8L",
+        "webp lossy, exif": b"VP8X",
+        "webp lossless, exif": b"VP8X",
+        "webp lossy, alpha": b"VP8X",
+    }
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_format_and_size_are_read(name: str) -> None:
+    expected = "jpeg" if name == "mpo" else name.split()[0].rstrip(",")
+    assert read_header(FILES[name], LIMIT) == ImageHeader(expected, 150, 200, 1)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_smallest_picture_is_read(recipe: str) -> None:
+    data = encode(PillowImage.new("RGB", (1, 1)), recipe)
+    assert read_header(data, 1)[1:3] == (1, 1)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_exif_orientation_is_read_and_the_size_stays_the_stored_one(
+    recipe: str, orientation: int
+) -> None:
+    header = read_header(encode(photograph(), recipe, exif=exif(orientation)), LIMIT)
+    assert header[1:] == (150, 200, orientation)
+
+
+def tiff(entry: bytes, order: str = "<", entries: int = 1) -> bytes:
+    """EXIF with one entry written by hand."""
+    mark = {"<": b"II*\x00", ">": b"MM\x00*"}[order]
+    return b"Exif\x00\x00" + mark + struct.pack(order + "IH", 8, entries) + entry + bytes(4)
+
+
+SHORT, ASCII, RATIONAL = 3, 2, 5
+ORIENTATION = 0x0112
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_both_byte_orders_of_exif_are_understood(recipe: str, order: str) -> None:
+    entry = struct.pack(order + "HHIHH", ORIENTATION, SHORT, 1, 6, 0)
+    data = encode(photograph(), recipe, exif=tiff(entry, order))
+    assert read_header(data, LIMIT).orientation == 6
+
+
+NONSENSE = {
+    "zero": exif(0),
+    "nine": exif(9),
+    "the largest": exif(65535),
+    "no values": tiff(struct.pack("<HHIHH", ORIENTATION, SHORT, 0, 6, 0)),
+    "letters": tiff(struct.pack("<HHI4s", ORIENTATION, ASCII, 4, b"top\x00")),
+    "a division by zero": tiff(struct.pack("<HHII", ORIENTATION, RATIONAL, 1, 8) + bytes(8)),
+    "a value beyond the end": tiff(struct.pack("<HHII", ORIENTATION, SHORT, 900, 7777)),
+    "an unknown type": tiff(struct.pack("<HHII", ORIENTATION, 99, 1, 6)),
+    "a directory without end": tiff(b"", entries=65535),
+    "a directory that is its own next": b"Exif\x00\x00II*\x00" + struct.pack("<IHI", 8, 0, 8),
+    "no directory": b"Exif\x00\x00II*\x00\xff\xff\xff\xff",
+    "nothing": b"Exif\x00\x00",
+    "half a header": b"Exif\x00\x00MM",
+    "other words": b"Exif\x00\x00these are not the tags you are looking for",
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_exif_that_makes_no_sense_leaves_the_picture_as_stored(recipe: str, nonsense: str) -> None:
+    header = read_header(encode(photograph(), recipe, exif=NONSENSE[nonsense]), LIMIT)
+    assert header[1:] == (150, 200, 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        other_format("GIF"),
+        other_format("BMP"),
+        other_format("TIFF"),
+        b"RIFF\x24\x00\x00\x00WAVEfmt ",
+        b"%PDF-1.7\n",
+        b"\xff",
+        b"\xff\xd8",
+        b"\x89PN",
+        b"RIFF\x24\x00\x00\x00WEB",
+        b" " + MAGICS["png"],
+    ],
+    ids=["gif", "bmp", "tiff", "wav", "pdf", "1", "jpeg", "png", "webp", "late png"],
+)
+def test_what_does_not_begin_like_a_jpeg_png_or_webp_is_refused(data: bytes) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        sniff(data)
+    with pytest.raises(UnsupportedMediaType):
+        read_header(data, LIMIT)
+
+
+def test_no_bytes_are_an_empty_body() -> None:
+    with pytest.raises(EmptyBody):
+        sniff(b"")
+    with pytest.raises(EmptyBody):
+        read_header(b"", LIMIT)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_limit_itself_is_accepted_and_one_pixel_more_is_not(name: str) -> None:
+    assert read_header(FILES[name], 150 * 200).width == 150
+    with pytest.raises(TooManyPixels, match="150 × 200"):
+        read_header(FILES[name], 150 * 200 - 1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_header_that_claims_a_huge_picture_is_refused_at_no_cost(name: str) -> None:
+    # The simple WebP headers cannot name more.
+    side = 16383 if name in ("webp lossy", "webp lossless") else 20_000
+    bomb = forged_size(FILES[name], side, side)
+    read_header(FILES[name], LIMIT)  # Pillow imports its readers once
+    tracemalloc.start()
+    started = time.thread_time()
+    try:
+        with pytest.raises(TooManyPixels, match=f"{side} × {side}"):
+            read_header(bomb, LIMIT)
+        assert time.thread_time() - started < 0.1
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("webp")])
+def test_a_huge_webp_is_refused_before_pillow_sees_it(name: str) -> None:
+    """Pillow would allocate the canvas; of these thirty bytes it could not even read the header."""
+    start = forged_size(FILES[name], 16383, 16383)[:30]
+    with pytest.raises(TooManyPixels):
+        read_header(start, LIMIT)
+    with pytest.raises(TruncatedImage):
+        read_header(start, 1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("name", "cuts"),
+    [
+        ("jpeg", (3, 4, 10, 20, 21, 40, 100, 158)),
+        ("jpeg progressive", (3, 4, 10, 20, 21, 40, 100, 158)),
+        ("png", (8, 10, 12, 16, 20, 24, 28, 32)),
+        ("webp lossy", (12, 14, 16, 20, 26, 29)),
+        ("webp lossless", (12, 14, 16, 20, 25, 29)),
+        ("webp lossy, exif", (12, 14, 16, 20, 26, 29)),
+    ],
+)
+def test_a_header_that_ends_early_is_not_an_image(name: str, cuts: tuple[int, ...]) -> None:
+    for cut in cuts:
+        with pytest.raises(NotAnImage):
+            read_header(FILES[name][:cut], LIMIT)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("webp")])
+def test_a_webp_that_ends_after_its_header_is_truncated(name: str) -> None:
+    data = FILES[name]
+    for cut in (30, 31, 40, len(data) // 2, len(data) - 2, len(data) - 1):
+        with pytest.raises(TruncatedImage):
+            read_header(data[:cut], LIMIT)
+
+
+def read_or_refuse(data: bytes) -> None:
+    try:
+        header = read_header(data, LIMIT)
+    except RequestError:
+        return
+    assert header.format in MAGICS
+    assert 0 <= header.width * header.height <= LIMIT
+    assert 1 <= header.orientation <= 8
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(MAGICS)), st.binary(max_size=200))
+@example("webp", b"")
+@example("png", b"\x00\x00\x00\x0dIHDR" + bytes(17))
+@example("jpeg", b"\xc0\x00\x11\x08" + bytes(15))
+def test_random_bytes_after_the_magic_meet_nothing_but_a_refusal(name: str, rest: bytes) -> None:
+    read_or_refuse(MAGICS[name] + rest)
+
+
+SMALL = {recipe: encode(photograph(24, 16), recipe, exif=exif(6)) for recipe in RECIPES}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(sorted(RECIPES)),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_a_header_with_changed_bytes_meets_nothing_but_a_refusal(
+    recipe: str, changes: list[tuple[int, int]]
+) -> None:
+    data = bytearray(SMALL[recipe])
+    for at, value in changes:
+        data[at % len(data)] = value
+    read_or_refuse(bytes(data))

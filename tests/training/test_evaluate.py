@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from app.checkpoints import load_checkpoint
+from app.engine import Alignment
+from app.imaging.crop import Crop, FaceBox
+from app.lwbafa import MARKUP_68
+from app.settings import Settings
+from tests.conftest import FACE_DATA, needs_face_data
+from training.datasets import Face, load_faces
+from training.evaluate import (
+    Measured,
+    Protocol,
+    by_group,
+    default_detector,
+    draw_curve,
+    draw_worst,
+    measure,
+    overlap,
+    summary,
+)
+
+
+def measured(error: float, *attributes: str) -> Measured:
+    """A face whose every landmark is off by `error` of the inter-ocular distance."""
+    points = np.full((68, 2), 0.5, np.float32)
+    face = Face("any", np.zeros((64, 64, 3), np.uint8), points, frozenset(attributes))
+    nothing = Alignment(points, np.zeros(68, np.float32), np.zeros((64, 64), np.uint8))
+    return Measured(face, Crop(32, 32, 64), nothing, np.full(68, error))
+
+
+@pytest.fixture
+def protocol() -> Protocol:
+    faces = [measured(0.02), measured(0.04, "blur"), measured(0.15, "blur", "pose")]
+    return Protocol("detector", faces, missed=2)
+
+
+def test_overlap_by_hand() -> None:
+    assert overlap(FaceBox(0, 0, 2, 2), FaceBox(1, 1, 2, 2)) == pytest.approx(1 / 7)
+    assert overlap(FaceBox(0, 0, 2, 2), FaceBox(3, 0, 2, 2)) == 0
+
+
+def test_a_row_states_what_was_missed(protocol: Protocol) -> None:
+    row = protocol.accuracy("set")
+    assert (row.faces, row.missed_faces, row.box) == (3, 2, "detector")
+    assert row.nme_percent == pytest.approx(7)
+    assert row.failure_rate_percent == pytest.approx(33.33)
+    assert row.auc == pytest.approx((0.8 + 0.6 + 0) / 3, abs=1e-4)
+
+
+def test_attribute_subsets_are_rows_only_where_faces_carry_them(protocol: Protocol) -> None:
+    rows = {line.split()[0]: line.split() for line in summary([protocol]).splitlines()[1:]}
+    assert set(rows) == {"all", "blur", "pose"}
+    assert rows["blur"][2:5] == ["2", "0", "9.50"]
+
+
+def test_every_group_has_a_row(protocol: Protocol) -> None:
+    lines = by_group([protocol], MARKUP_68).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(MARKUP_68.groups)
+    assert {line.split()[1] for line in lines[1:]} == {"7.00"}
+
+
+def test_pictures_are_pictures(protocol: Protocol, tmp_path: Path) -> None:
+    draw_curve([protocol], tmp_path / "curve.png")
+    draw_worst(protocol, MARKUP_68, tmp_path / "worst.png")
+    for name in ("curve.png", "worst.png"):
+        assert cv2.imread(str(tmp_path / name)) is not None
+
+
+@needs_face_data
+def test_the_shipped_checkpoint_is_as_accurate_as_its_manifest_says() -> None:
+    checkpoint = load_checkpoint(Settings().checkpoint_dir)
+    faces = load_faces(FACE_DATA, ["300w/helen/testset"], 68)[::11]
+    for protocol, stated in zip(
+        measure(checkpoint, faces, default_detector()), checkpoint.manifest.accuracy, strict=True
+    ):
+        row = protocol.accuracy("sample")
+        assert row.box == stated.box
+        # Thirty of 330 faces: their mean scatters around the whole's.
+        assert row.nme_percent == pytest.approx(stated.nme_percent, rel=0.25)
