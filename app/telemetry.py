@@ -160,5 +160,6 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
     # This service writes its own line per request; uvicorn's would hold the caller's address.
     logging.getLogger("uvicorn.access").disabled = True

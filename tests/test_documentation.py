@@ -65,4 +65,4 @@ def test_every_endpoint_is_documented(app: FastAPI) -> None:
 def test_every_top_level_folder_is_in_the_layout() -> None:
     folders = {p.name for p in ROOT.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
     for name in folders:
-        assert re.search(rf"^{name}/", README, re.MULTILINE), name
+        assert re.search(rf"^    {name}/ ", README, re.MULTILINE), name

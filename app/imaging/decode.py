@@ -1,17 +1,11 @@
 """Encoded bytes to pixels on the file's own grid."""
 
-import os
-
+import cv2
 import numpy as np
 
 from app.errors import TruncatedImage
 from app.imaging.crop import Image
 from app.imaging.header import ImageHeader
-
-# OpenCV reads this once, at import: a second guard behind our own limit, for headers that lie.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))
-
-import cv2
 
 FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -19,7 +13,8 @@ FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 def decode(data: bytes, header: ImageHeader) -> Image:
     """Pixels H×W×3 RGB, as stored (EXIF not applied); alpha is dropped, deeper ones become 8 bit.
 
-    Raises TruncatedImage if the data ends early, is damaged, or is not what the header says.
+    Raises TruncatedImage if the data ends early, is damaged beyond decoding, or is not what the
+    header says. A JPEG whose end is missing behind a proper end marker is grey there.
     """
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), FLAGS)

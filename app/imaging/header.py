@@ -16,6 +16,11 @@ from app.errors import (
 # The limits below are this service's own; Pillow's would warn before they are reached.
 Image.MAX_IMAGE_PIXELS = None
 
+# A progressive JPEG may paint its pixels over and over: 1,000 scans in 116 KB took nine seconds to
+# decode. Encoders write about ten, thumbnails and second pictures add a few.
+JPEG_SCAN_MARKER = b"\xff\xda"
+MAX_JPEG_SCANS = 100
+
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 
@@ -52,6 +57,8 @@ def read_header(data: bytes, max_pixels: int) -> ImageHeader:
         _check_pixels(*_webp_size(data), max_pixels)
         if int.from_bytes(data[4:8], "little") + 8 > len(data):
             raise TruncatedImage("The webp data ends early.")
+    if format_name == "jpeg" and data.count(JPEG_SCAN_MARKER) > MAX_JPEG_SCANS:
+        raise NotAnImage(f"The jpeg has more than the {MAX_JPEG_SCANS} scans that are decoded.")
     try:
         with Image.open(io.BytesIO(data), formats=[format_name.upper()]) as picture:
             width, height = picture.size

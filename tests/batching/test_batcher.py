@@ -50,21 +50,24 @@ class Device:
 async def serving(
     device: Device,
     *,
+    run: Callable[[Sequence[int]], Sequence[int]] | None = None,
     max_batch: int = 8,
     max_queue: int = 1000,
     prepare: Callable[[], None] = lambda: None,
+    on_batch: Callable[[BatchReport], None] | None = None,
 ) -> AsyncIterator[Numbers]:
     """A started batcher; after the block it is closed, and `device.reports` is complete."""
     batcher: Numbers = Batcher(
-        device.run,
+        run or device.run,
         max_batch=max_batch,
         max_queue=max_queue,
         prepare=prepare,
-        on_batch=device.reports.append,
+        on_batch=on_batch or device.reports.append,
     )
     batcher.start()
     try:
-        yield batcher
+        async with asyncio.timeout(PATIENCE_S):
+            yield batcher
     finally:
         device.released.set()
         await batcher.close()
@@ -225,6 +228,24 @@ async def test_a_call_with_a_bad_item_fails_and_its_neighbours_do_not() -> None:
     assert device.reports[1].failed == 2
 
 
+async def test_once_an_item_of_a_call_failed_its_waiting_ones_are_not_run() -> None:
+    device = Device(fails_on=frozenset({1}))
+    caller_knows = threading.Event()
+
+    def run(items: Sequence[int]) -> list[int]:
+        if 3 in items:
+            assert caller_knows.wait(PATIENCE_S)
+        return device.run(items)
+
+    async with serving(device, run=run, max_batch=2) as batcher:
+        with pytest.raises(InferenceFailed):
+            await batcher.submit([1, 2, 3, 4, 5, 6])
+        caller_knows.set()
+    # The batch of 3 and 4 may have begun before the caller knew.
+    assert device.batches in ([[1, 2], [1], [2], [3, 4]], [[1, 2], [1], [2]])
+    assert device.reports[-1].dropped == 2
+
+
 @pytest.mark.parametrize("change", [lambda results: results[:-1], lambda results: [*results, 0]])
 async def test_too_few_or_too_many_results_are_never_handed_to_the_wrong_caller(
     change: Callable[[list[int]], list[int]],
@@ -236,30 +257,19 @@ async def test_too_few_or_too_many_results_are_never_handed_to_the_wrong_caller(
         results = device.run(items)
         return results if len(items) == 1 else change(results)
 
-    batcher: Numbers = Batcher(run, max_batch=8, max_queue=100)
-    batcher.start()
-    try:
+    async with serving(device, run=run) as batcher:
         await occupy(batcher, device)
         tasks = await enqueue(batcher, [1], [2, 3], [4, 5, 6])
         device.released.set()
         answers = await asyncio.gather(*tasks)
-    finally:
-        device.released.set()
-        await batcher.close()
     assert [numbers(answer) for answer in answers] == [[2], [4, 6], [8, 10, 12]]
 
 
 async def test_an_item_without_a_result_fails_and_the_next_one_is_served() -> None:
-    batcher: Numbers = Batcher(
-        lambda items: [] if 1 in items else list(items), max_batch=8, max_queue=100
-    )
-    batcher.start()
-    try:
+    async with serving(Device(), run=lambda items: [] if 1 in items else items) as batcher:
         with pytest.raises(InferenceFailed):
             await batcher.submit([1])
         assert numbers(await batcher.submit([2])) == [2]
-    finally:
-        await batcher.close()
 
 
 async def test_cancelled_calls_are_never_run() -> None:
@@ -368,6 +378,20 @@ async def test_once_the_device_is_idle_no_wait_is_expected() -> None:
         assert batcher.expected_wait_s() == 0
 
 
+async def test_batches_teach_how_long_they_take_unless_they_fail() -> None:
+    device = Device(held=True, fails_on=frozenset({13}))
+    async with serving(device) as batcher:
+        for number, known in ((13, False), (1, True)):
+            device.entered.clear()
+            device.released.clear()
+            (task,) = await enqueue(batcher, [number])
+            await happened(device.entered)
+            await asyncio.sleep(0.05)
+            device.released.set()
+            await asyncio.wait([task])
+            assert (batcher.expected_wait_s(1) >= 0.05) is known
+
+
 async def test_the_expected_wait_is_that_of_the_batches_ahead() -> None:
     device = Device(held=True)
     async with serving(device, max_batch=4, max_queue=6) as batcher:
@@ -435,13 +459,9 @@ async def test_a_listener_that_raises_costs_no_answer_and_not_the_thread(
         heard.append(report.size)
         raise OSError("nobody writes this metric down")
 
-    batcher: Numbers = Batcher(list, max_batch=8, max_queue=100, on_batch=listen)
-    batcher.start()
-    try:
+    async with serving(Device(), on_batch=listen) as batcher:
         for number in range(3):
-            assert numbers(await batcher.submit([number])) == [number]
-    finally:
-        await batcher.close()
+            assert numbers(await batcher.submit([number])) == [2 * number]
     assert heard == [1, 1, 1]
     assert len(caplog.records) == 3
     assert "nobody writes this metric down" in caplog.text
@@ -490,7 +510,7 @@ def test_an_event_loop_that_closes_during_a_batch_does_not_end_the_thread() -> N
     async def stay() -> Answers:
         device.released.set()
         try:
-            return await batcher.submit([1])
+            return await asyncio.wait_for(batcher.submit([1]), PATIENCE_S)
         finally:
             await batcher.close()
 

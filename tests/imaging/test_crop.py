@@ -46,6 +46,16 @@ def test_a_quarter_turn_clockwise_puts_the_crops_right_edge_below_its_centre() -
     assert right_edge == pytest.approx([100, 70])
 
 
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_cut_of_the_whole_image_is_the_image_turned_against_the_clock(quarters: int) -> None:
+    image = np.random.default_rng(5).integers(0, 256, (SIZE_PX, SIZE_PX, 3), np.uint8)
+    middle = (SIZE_PX - 1) / 2
+    cut = Crop(middle, middle, SIZE_PX, 90 * quarters).cut(image, SIZE_PX)
+    # Leaves off the border, where the sine of a right angle is not quite one.
+    inner = np.s_[1:-1, 1:-1]
+    assert np.abs(cut[inner].astype(int) - np.rot90(image, quarters)[inner]).max() <= 1
+
+
 def test_points_may_come_in_any_number_of_dimensions() -> None:
     crop = Crop(30, 20, 10, 25)
     points = np.arange(24.0).reshape(3, 4, 2)

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -259,3 +261,17 @@ def test_a_damaged_file_becomes_a_picture_of_its_size_or_a_refusal(
         return
     assert decoded.shape == (header.height, header.width, 3)
     assert decoded.dtype == np.uint8
+
+
+def test_opencv_has_a_limit_of_its_own_behind_ours() -> None:
+    """In a process of its own: OpenCV reads its limit once, at its first import."""
+    lying = forged_size(encode(photograph(), "png"), 17_000, 17_000)
+    code = (
+        "import sys, app.imaging.crop, cv2, numpy\n"
+        "cv2.imdecode(numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8), 1)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], input=lying, capture_output=True, check=False
+    )
+    assert ended.returncode != 0
+    assert b"CV_IO_MAX_IMAGE_PIXELS" in ended.stderr

@@ -243,3 +243,12 @@ def test_a_header_with_changed_bytes_meets_nothing_but_a_refusal(
     for at, value in changes:
         data[at % len(data)] = value
     read_or_refuse(bytes(data))
+
+
+def test_a_jpeg_that_repaints_its_pixels_without_end_is_refused() -> None:
+    body = encode(photograph(), "jpeg progressive")
+    start, end = body.rindex(b"\xff\xda"), body.rindex(b"\xff\xd9")
+    repainted = body[:start] + body[start:end] * 100 + body[end:]
+    with pytest.raises(NotAnImage, match="scans"):
+        read_header(repainted, LIMIT)
+    assert read_header(body, LIMIT).format == "jpeg"
