@@ -1,11 +1,13 @@
 """Every failure that a caller or an operator can meet, each with its status and stable code.
 
-Callers get them as RFC 9457 problem documents; `docs` and tests read the tree below.
+Callers get them as RFC 9457 problem documents.
 
     ServiceError
     ├── StartupError          the process ends before it serves (not an HTTP answer)
     └── RequestError          an HTTP answer
         ├── EmptyBody, NotAnImage, TruncatedImage, BadMultipart            400
+        ├── NotFound                                                       404
+        ├── MethodNotAllowed                                               405
         ├── UploadTooSlow                                                  408
         ├── TooManyBytes, TooManyPixels                                    413
         ├── UnsupportedMediaType                                           415
@@ -55,6 +57,14 @@ class TruncatedImage(RequestError):
 
 class BadMultipart(RequestError):
     status, code, title = 400, "bad_multipart", "The multipart body cannot be read"
+
+
+class NotFound(RequestError):
+    status, code, title = 404, "not_found", "There is nothing at this path"
+
+
+class MethodNotAllowed(RequestError):
+    status, code, title = 405, "method_not_allowed", "This path does not take this method"
 
 
 class UploadTooSlow(RequestError):

@@ -175,14 +175,14 @@ def _upright(boxes: Sequence[FaceBox], stored: bool, photograph: Photograph) -> 
     for index, box in enumerate(boxes):
         if stored:
             box = photograph.orientation.box_to_upright(box, (width, height))
-        touches = (
-            box.x < width and box.y < height and box.x + box.width > 0 and box.y + box.height > 0
-        )
+        # Pixel centres are at integers: the picture begins at −0.5 and ends half a pixel early.
+        right, bottom = box.x + box.width, box.y + box.height
+        touches = box.x < width - 0.5 and box.y < height - 0.5 and min(right, bottom) > -0.5
         if not touches:
             raise InvalidParameter(f"boxes[{index}] lies outside the {width} × {height} image.")
         if max(box.width, box.height) > LARGEST_BOX * max(width, height):
             raise InvalidParameter(
-                f"boxes[{index}] is more than {LARGEST_BOX:g} times the {width} × {height} image."
+                f"boxes[{index}] is more than {LARGEST_BOX:g} times the image's longer side."
             )
         upright.append(box)
     return upright

@@ -13,7 +13,7 @@ from app.batching import Batcher
 from app.batching.batcher import retry_after
 from app.checkpoints import load_checkpoint
 from app.detection.centerface import CenterFace
-from app.engine import Alignment
+from app.engine import Alignment, Engine
 from app.engine.torch_engine import TorchEngine, choose_device
 from app.errors import NotReady, QueueFull
 from app.imaging.crop import Image
@@ -37,7 +37,7 @@ class Service:
             settings.detection_score_threshold,
         )
         device = choose_device(settings.device)
-        engine = TorchEngine(
+        engine: Engine = TorchEngine(
             self.checkpoint.network,
             self.checkpoint.markup,
             device,
@@ -69,7 +69,8 @@ class Service:
         """Finish what was accepted and stop the threads."""
         self._stopping = True
         await self._batcher.close()
-        self.workers.shutdown()
+        # What was accepted is answered by now; a worker stuck in a decoder is not waited for.
+        self.workers.shutdown(wait=False, cancel_futures=True)
 
     @property
     def alive(self) -> bool:

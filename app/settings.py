@@ -29,17 +29,23 @@ class Settings(BaseSettings):
         "auto", description="Where the network runs; auto takes the GPU if there is one"
     )
     network_threads: int = Field(
-        0, ge=0, description="Threads of the network on the CPU; 0 takes all that are granted"
+        0,
+        ge=0,
+        le=256,
+        description="Threads of the network on the CPU; 0 takes all that are granted",
     )
     worker_threads: int = Field(
-        0, ge=0, description="Threads that decode, detect and draw; 0 takes one per granted CPU"
+        0,
+        ge=0,
+        le=256,
+        description="Threads that decode, detect and draw; 0 takes one per granted CPU",
     )
     detector_file: Path = Field(
         ROOT / "model_store" / "centerface" / "centerface.onnx",
         description="The CenterFace network",
     )
     detection_longest_side_px: int = Field(
-        640, ge=64, le=4096, description="Photographs are shrunk to this before detection"
+        640, ge=64, le=2048, description="Photographs are shrunk to this longest side for detection"
     )
     detection_score_threshold: float = Field(
         0.4, gt=0, lt=1, description="Least confidence for a detected face"
@@ -48,9 +54,11 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         50_000_000, ge=4096, le=1 << 28, description="Largest accepted width × height"
     )
-    max_request_faces: int = Field(64, ge=1, description="Most faces or boxes in one request")
-    max_batch_faces: int = Field(8, ge=1, description="Most faces in one forward pass")
-    max_queue_faces: int = Field(128, ge=1, description="Most faces waiting for the network")
+    max_request_faces: int = Field(
+        32, ge=1, description="Most faces or boxes in one request; at most MAX_QUEUE_FACES"
+    )
+    max_batch_faces: int = Field(8, ge=1, le=256, description="Most faces in one forward pass")
+    max_queue_faces: int = Field(64, ge=1, description="Most faces waiting for the network")
     max_inflight_requests: int = Field(
         64, ge=1, description="Most requests being read or worked on at once"
     )
@@ -64,18 +72,22 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _a_request_fits_the_queue(self) -> Self:
         if self.max_request_faces > self.max_queue_faces:
-            raise ValueError("max_request_faces cannot exceed max_queue_faces")
+            raise ValueError("LWBAFA_MAX_REQUEST_FACES cannot exceed LWBAFA_MAX_QUEUE_FACES")
         return self
 
 
 def read_settings() -> Settings:
     """Settings from the environment. Raises StartupError that names the first wrong variable."""
+    known = {f"LWBAFA_{name.upper()}" for name in Settings.model_fields}
+    if unknown := {name for name in os.environ if name.startswith("LWBAFA_")} - known:
+        raise StartupError(f"setting {min(unknown)}: there is no such setting")
     try:
         return Settings()
     except ValidationError as error:
         problem = error.errors()[0]
-        name = "_".join(("LWBAFA", *(str(part).upper() for part in problem["loc"])))
-        raise StartupError(f"setting {name}: {problem['msg']}") from error
+        names = ", ".join(f"LWBAFA_{str(part).upper()}" for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        raise StartupError(f"setting {names}: {message}" if names else message) from error
 
 
 def granted_cpus() -> int:

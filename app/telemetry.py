@@ -52,7 +52,8 @@ class Metrics:
         )
         self.dropped_faces = Counter(
             "lwbafa_dropped_faces",
-            "Faces that never reached the network, or failed in it, by reason",
+            "Faces that never reached the network because their request had ended or its deadline "
+            "had passed, or that failed in it, by reason",
             ["reason"],
             registry=self.registry,
         )
@@ -70,7 +71,7 @@ class Metrics:
             registry=self.registry,
         )
         self.model = Info("lwbafa_model", "The checkpoint that answers", registry=self.registry)
-        for reason in ("disconnected", "deadline", "failed"):
+        for reason in ("ended", "deadline", "failed"):
             self.dropped_faces.labels(reason)
 
     def observe_stages(self, seconds: Mapping[str, float]) -> None:
@@ -83,7 +84,7 @@ class Metrics:
         if report.size:
             self.batch_faces.observe(report.size)
             self.batch_seconds.observe(report.seconds)
-        self.dropped_faces.labels("disconnected").inc(report.dropped)
+        self.dropped_faces.labels("ended").inc(report.dropped)
         self.dropped_faces.labels("deadline").inc(report.expired)
         self.dropped_faces.labels("failed").inc(report.failed)
 
@@ -133,6 +134,7 @@ class RequestTelemetry:
                         "method": method,
                         "route": route,
                         "status": status,
+                        "code": scope["state"].get("problem_code"),
                         "ms": round(seconds * 1000, 1),
                     }
                 },
@@ -161,5 +163,8 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # What libraries say of a file in detail is its metadata: not for any log, at any level.
+    for library in ("PIL", "python_multipart", "py.warnings"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     # This service writes its own line per request; uvicorn's would hold the caller's address.
     logging.getLogger("uvicorn.access").disabled = True

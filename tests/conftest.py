@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import cv2
 import httpx
@@ -67,12 +68,14 @@ def client() -> Iterator[httpx.Client]:
 @contextmanager
 def running_server(**settings: object) -> Iterator[str]:
     """The address of a server process of its own, ready to answer, with some settings changed."""
-    with server_process(**settings) as (url, _):
+    with server_process(None, **settings) as (url, _):
         yield url
 
 
 @contextmanager
-def server_process(**settings: object) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+def server_process(
+    stderr: IO[bytes] | None, **settings: object
+) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """As `running_server`, with the process itself."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -81,7 +84,7 @@ def server_process(**settings: object) -> Iterator[tuple[str, "subprocess.Popen[
     environment = {**os.environ, "LWBAFA_PORT": str(port), "LWBAFA_LOG_LEVEL": "error", **changed}
     command = [sys.executable, "-m", "app"]
     url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr) as process:
         try:
             _wait_until_ready(url, process)
             yield url, process

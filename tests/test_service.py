@@ -1,16 +1,19 @@
 """The life of the process: warming up, faults, callers who leave, the end."""
 
+import io
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from threading import Thread
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from app.errors import NotReady
 from app.imaging.crop import Image
@@ -139,7 +142,7 @@ def test_work_of_a_caller_who_left_is_given_up(client: httpx.Client, astronaut_j
 
 
 def test_sigterm_answers_what_was_accepted_and_exits_0(astronaut_jpeg: bytes) -> None:
-    with server_process() as (url, process):
+    with server_process(None) as (url, process):
         answers: list[int] = []
 
         def post() -> None:
@@ -172,3 +175,28 @@ def test_a_wrong_setting_ends_the_start_with_one_line() -> None:
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith("lwbafa: setting LWBAFA_PORT")
+
+
+def test_no_log_level_writes_an_uploads_metadata(astronaut: Image, tmp_path: Path) -> None:
+    exif = Pillow.Exif()
+    exif[0x013B] = "Alice Secret"  # Artist
+    exif[0x010E] = "At home, 51 N"  # ImageDescription
+    body = io.BytesIO()
+    Pillow.fromarray(astronaut).save(body, "JPEG", exif=exif)
+    log = tmp_path / "log"
+    with (
+        log.open("wb") as stderr,
+        server_process(stderr, log_level="debug") as (url, _),
+        httpx.Client(base_url=url, timeout=60) as http,
+    ):
+        files = {"image": ("alice-at-home.jpg", body.getvalue())}
+        assert http.post("/v1/align", files=files).status_code == 200
+        assert http.post("/v1/align", files={"image": body.getvalue()[:2000]}).status_code == 400
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x"}
+        http.get("/private?name=alice", headers=upgrade)
+    lines = log.read_text().splitlines()
+    assert any("lwbafa" in line or "app.access" in line for line in lines)
+    for line in lines:
+        assert "secret" not in line.lower()
+        assert "alice" not in line.lower()
+        assert "127.0.0.1:" not in line or "listening on" in line

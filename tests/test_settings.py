@@ -20,6 +20,7 @@ def test_environment_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("LWBAFA_PORT", "70000"),
         ("LWBAFA_DEVICE", "tpu"),
+        ("LWBAFA_MAX_UPLAOD_BYTES", "5000"),
         ("LWBAFA_MAX_UPLOAD_BYTES", "lots"),
         ("LWBAFA_DETECTION_SCORE_THRESHOLD", "1.5"),
     ],
@@ -32,7 +33,7 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
 
 def test_a_request_must_fit_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LWBAFA_MAX_QUEUE_FACES", "10")
-    with pytest.raises(StartupError, match="max_request_faces cannot exceed max_queue_faces"):
+    with pytest.raises(StartupError, match="LWBAFA_MAX_REQUEST_FACES cannot exceed"):
         read_settings()
 
 

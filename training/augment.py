@@ -14,16 +14,11 @@ from training.datasets import Face
 from training.recipe import Augmentation
 
 
-def evaluation_crop(face: Face, size_px: int) -> tuple[Image, NDArray[np.float32]]:
-    """The face's crop from its landmarks' box, and its landmarks in [0, 1] of it."""
-    return _cut(face, Crop.around(FaceBox.of_landmarks(face.landmarks)), size_px)
-
-
 def training_crop(
     face: Face, size_px: int, markup: Markup, options: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, NDArray[np.float32]]:
     """An augmented crop (size_px² RGB) and its landmarks in [0, 1] of it, unclamped."""
-    base = Crop.around(FaceBox.of_landmarks(face.landmarks))
+    base = Crop.around(FaceBox.around(face.landmarks))
     # Triangular, not uniform: all of the range is seen, most often near the faces users have.
     shift_x, shift_y = (_triangular(options.translation, rng) * base.side for _ in range(2))
     crop = Crop(
@@ -32,7 +27,8 @@ def training_crop(
         base.side * np.exp(_triangular(options.scale, rng)),
         _triangular(options.rotation_degrees, rng),
     )
-    image, points = _cut(face, crop, size_px)
+    image = crop.cut(face.image, size_px)
+    points = crop.from_image(face.landmarks).astype(np.float32)
     if rng.random() < options.flip_probability:
         image, points = flip(image, points, markup)
     if rng.random() < options.blur_probability:
@@ -52,12 +48,8 @@ def flip(
     return np.ascontiguousarray(image[:, ::-1]), mirrored
 
 
-def _cut(face: Face, crop: Crop, size_px: int) -> tuple[Image, NDArray[np.float32]]:
-    return crop.cut(face.image, size_px), crop.from_image(face.landmarks).astype(np.float32)
-
-
 def _triangular(limit: float, rng: np.random.Generator) -> float:
-    return float(rng.triangular(-limit, 0, limit))
+    return float(rng.triangular(-limit, 0, limit)) if limit else 0.0
 
 
 def _relight(image: Image, spread: float, rng: np.random.Generator) -> Image:

@@ -81,7 +81,8 @@ def read_pts(path: Path) -> NDArray[np.float32]:
 
 def read_image(path: Path) -> Image:
     """RGB pixels of an image file. Raises DatasetError."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    # The landmarks lie on the file's own grid, so no EXIF rotation may turn it.
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise DatasetError(f"{path}: not a readable image")
     return pixels  # type: ignore[return-value]
@@ -114,7 +115,7 @@ def _read_pts_folder(root: Path, folder: Path, landmark_count: int) -> list[_Ann
 
 def _read_wflw_list(path: Path, landmark_count: int) -> list[_Annotation]:
     """Each line: 2·N coordinates (0-based), rectangle, six flags, image path."""
-    lines = path.read_text().splitlines()
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
     if not lines:
         raise DatasetError(f"{path}: the list is empty")
     images = _image_root(path, lines[0].split()[-1])

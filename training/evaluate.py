@@ -58,7 +58,9 @@ class Protocol(NamedTuple):
     missed: int
 
     def accuracy(self, dataset: str) -> Accuracy:
-        """The row that a manifest holds."""
+        """The row that a manifest holds. Raises DatasetError without faces."""
+        if not self.faces:
+            raise DatasetError(f"{dataset}: no face to measure from the {self.box} box")
         errors = [measured.nme for measured in self.faces]
         return Accuracy(
             dataset=dataset,
@@ -77,7 +79,7 @@ def measure(
     """Both protocols, the landmarks' box first; takes the checkpoint's network over."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     engine = TorchEngine(checkpoint.network, checkpoint.markup, device, granted_cpus())
-    own = [(face, FaceBox.of_landmarks(face.landmarks)) for face in faces]
+    own = [(face, FaceBox.around(face.landmarks)) for face in faces]
     found = [(face, box) for face in faces if (box := detected_box(face, detector)) is not None]
     return (
         Protocol("landmarks", _align(engine, own, checkpoint.markup), 0),
@@ -87,7 +89,7 @@ def measure(
 
 def detected_box(face: Face, detector: FaceDetector) -> FaceBox | None:
     """The detector's box for this very face; None if it found nothing there."""
-    truth = FaceBox.of_landmarks(face.landmarks)
+    truth = FaceBox.around(face.landmarks)
     boxes = [detection.box for detection in detector.detect(face.image)]
     best = max(boxes, key=lambda box: overlap(box, truth), default=None)
     return best if best is not None and overlap(best, truth) > 0.3 else None
@@ -206,10 +208,11 @@ def main() -> None:
         landmarks = checkpoint.markup.landmark_count
         faces = load_faces(arguments.data, arguments.sources, landmarks)
         protocols = measure(checkpoint, faces, default_detector())
+        rows = summary(protocols)
     except (StartupError, DatasetError) as error:
         sys.exit(f"training.evaluate: {error}")
     print(", ".join(arguments.sources))
-    print(summary(protocols), end="\n\n")
+    print(rows, end="\n\n")
     print(by_group(protocols, checkpoint.markup))
     if arguments.curve:
         draw_curve(protocols, arguments.curve)

@@ -1,7 +1,7 @@
 """Turn a finished training run into a checkpoint folder, with its accuracy measured.
 
     python -m training.export --run runs/NAME --recipe FILE --data DIR \
-        --version 1.0.0 --out model_store/lwbafa-300w68
+        --version 1.0.0 --terms "…" --out model_store/lwbafa-300w68
 
 Writes `model.safetensors` and `manifest.json`; the model card beside them is written by people.
 """
@@ -24,10 +24,6 @@ from training.datasets import DatasetError, load_faces
 from training.evaluate import TEST_SOURCES, default_detector, measure
 from training.recipe import Recipe, RecipeError
 
-TERMS = (
-    "Weights for non-commercial research only, as the training data (300-W) is; code Apache-2.0."
-)
-
 
 def main() -> None:
     """Command line: export, then load what was written and measure it."""
@@ -37,6 +33,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
     parser.add_argument("--test-sources", nargs="+", default=list(TEST_SOURCES))
     parser.add_argument("--version", required=True)
+    parser.add_argument("--terms", required=True, help="on what terms the weights may be used")
     parser.add_argument("--hardware", default=platform.processor() or platform.machine())
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
@@ -56,7 +53,7 @@ def main() -> None:
             box_convention=CURRENT_BOX,
             training=Training(
                 data=", ".join(recipe.sources),
-                terms=TERMS,
+                terms=arguments.terms,
                 recipe=arguments.recipe.as_posix(),
                 hardware=arguments.hardware,
             ),

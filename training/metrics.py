@@ -5,26 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from app.imaging.crop import Points
 from app.lwbafa import Markup
 
 FAILURE_NME = 0.10
 
-Points = NDArray[np.floating]
-
 
 def landmark_errors(points: Points, truth: Points, markup: Markup) -> NDArray[np.float64]:
-    """Each landmark's distance to the truth over the distance of the outer eye corners: N."""
+    """Each landmark's distance to the truth over the distance of the outer eye corners: N.
+
+    Their mean is the face's NME. The paper's equation (4) squares the norm as printed; every peer
+    does not, nor do we.
+    """
     left, right = markup.outer_eye_corners
     interocular = np.linalg.norm(truth[left] - truth[right])
     return np.asarray(np.linalg.norm(points - truth, axis=1) / interocular)
-
-
-def nme(points: Points, truth: Points, markup: Markup) -> float:
-    """Normalised mean error of a face.
-
-    The paper's equation (4) squares the norm as printed; every peer does not, nor do we.
-    """
-    return float(landmark_errors(points, truth, markup).mean())
 
 
 def failure_rate(errors: Sequence[float]) -> float:

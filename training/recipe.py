@@ -83,7 +83,7 @@ class Recipe:
         _require(self.architecture in ARCHITECTURES, "architecture: lwbafa or bafa")
         _require(bool(self.sources), "sources: at least one")
         _require(bool(self.phases), "phases: at least one")
-        _require(self.batch_size > 0, "batch_size: above 0")
+        _require(self.batch_size > 1, "batch_size: at least 2, for BatchNorm")
         _require(self.accumulated_batches > 0, "accumulated_batches: above 0")
         _require(self.landmark_loss in ("crop", "interocular"), "landmark_loss: crop, interocular")
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -75,6 +76,7 @@ class Trainer:
     def train(self) -> None:
         """Run what is left of the recipe, with a progress bar, and write the averaged weights."""
         total = sum(phase.steps for phase in self.recipe.phases)
+        self.save()
         saved_at = time.monotonic()
         with tqdm(total=total, initial=self.step, unit="step", mininterval=2) as bar:
             for metrics in self.steps():
@@ -116,7 +118,8 @@ class Trainer:
 
     def restore(self) -> None:
         """Take up a saved state. Raises ValueError if it belongs to another recipe."""
-        state: dict[str, Any] = torch.load(self.run / "state.pt", weights_only=True)
+        path = self.run / "state.pt"
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         if state["recipe"] != self.recipe.as_dict():
             raise ValueError(f"{self.run / 'state.pt'} was written under another recipe")
         self.phase_index, self.step_in_phase, self.step = state["progress"]
@@ -137,6 +140,7 @@ class Trainer:
         first = self.step * batch
         left = (self.phase.steps - self.step_in_phase) * batch
         dataset = TrainingCrops(self.faces, self.recipe, self.phase.input_px)
+        # A CPU is busy with the network; a GPU waits for crops unless a dozen cores make them.
         workers = 12 if self.device.type == "cuda" else 0
         loader = DataLoader(
             dataset,
@@ -193,10 +197,11 @@ class Trainer:
             writer.writerow(row)
 
     def _forget_log_after(self, step: int) -> None:
-        """Drop the rows of steps that a kill undid."""
+        """Drop the rows of steps that a kill undid, and one that it cut short."""
         if self._log_path.exists():
             lines = self._log_path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines[1:] if int(line.split(",")[0]) <= step]
+            whole = [line for line in lines[1:] if line.endswith("\n")]
+            kept = [line for line in whole if int(line.split(",")[0]) <= step]
             self._log_path.write_text("".join(lines[:1] + kept))
 
 
@@ -234,7 +239,10 @@ def main() -> None:
             trainer.restore()
         elif arguments.init:
             trainer.network.load_state_dict(load_file(arguments.init))
-    except (OSError, ValueError, RecipeError, DatasetError) as error:
+    except (
+        *(OSError, ValueError, RuntimeError, SafetensorError),
+        *(RecipeError, DatasetError),
+    ) as error:
         sys.exit(f"training.train: {error}")
     trainer.train()
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -41,7 +42,7 @@ EXAMPLE_ANSWER = {
         "name": "lwbafa-300w68",
         "version": "1.0.0",
         "markup": "300w-68",
-        "sha256": "bfdb560b…",
+        "sha256": "2fd1e03e…",
         "groups": {"jaw": [0, 1, 2], "left_brow": [17, 18, 19, 20, 21]},
     },
     "image": {
@@ -153,7 +154,7 @@ async def _answer(
         aligned = await _unless_disconnected(request, work)
         loop = asyncio.get_running_loop()
         with timings.stage("render"):
-            if "image/png" in request.headers.get("accept", ""):
+            if _prefers_png(request.headers.get("accept", "")):
                 markup = service.checkpoint.markup
                 png = await loop.run_in_executor(service.workers, answers.picture, aligned, markup)
             else:
@@ -189,6 +190,18 @@ def _boxes(text: str | None, limit: int) -> list[FaceBox] | None:
     if len(boxes) > limit:
         raise InvalidParameter(f"boxes: {len(boxes)} are more than the {limit} accepted.")
     return boxes
+
+
+def _prefers_png(accept: str) -> bool:
+    """Whether an Accept header ranks `image/png` above `application/json` (RFC 9110, 12.5.1)."""
+    quality = {"image/png": 0.0, "application/json": 0.0}
+    for entry in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in entry.split(";"))
+        values = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
+        if media_range in quality:
+            with suppress(ValueError):
+                quality[media_range] = float(values[0]) if values else 1.0
+    return quality["image/png"] > quality["application/json"]
 
 
 async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
+from starlette.responses import PlainTextResponse
 
 from app.service import Service
 
@@ -16,11 +17,11 @@ class Readiness(BaseModel):
     reasons: list[str]
 
 
-@router.get("/livez", summary="Is this process worth keeping?", responses={503: {}})
+@router.get("/livez", summary="Is this process worth keeping?", response_class=PlainTextResponse)
 async def livez(request: Request) -> Response:
     """200 while the network's thread runs; 503 means that only a restart helps."""
     service: Service = request.app.state.service
-    return Response("live\n" if service.alive else "dead\n", 200 if service.alive else 503)
+    return PlainTextResponse("live" if service.alive else "dead", 200 if service.alive else 503)
 
 
 @router.get(

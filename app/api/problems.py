@@ -11,7 +11,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.schemas import Problem
-from app.errors import InternalError, InvalidParameter, RequestError
+from app.errors import (
+    InternalError,
+    InvalidParameter,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+)
 from app.telemetry import Metrics
 
 MEDIA_TYPE = "application/problem+json"
@@ -29,7 +35,7 @@ def install_problem_answers(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(RequestError)
     async def on_request_error(request: Request, error: RequestError) -> Response:
-        if error.status >= 500:
+        if error.status == 500:
             fields = {"request_id": request.state.request_id, "code": error.code}
             logger.error(error.detail, exc_info=error.__cause__, extra={"fields": fields})
         return answer(request, error)
@@ -44,11 +50,9 @@ def install_problem_answers(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:
         """What the router itself refuses: an unknown path, a wrong method."""
-        code = error.detail.lower().replace(" ", "_")
-        metrics.errors.labels(code).inc()
-        return _problem(
-            request, error.status_code, code, error.detail, error.detail + ".", error.headers
-        )
+        if error.status_code == MethodNotAllowed.status:
+            return answer(request, MethodNotAllowed("See Allow for the methods.", error.headers))
+        return answer(request, NotFound("No such path; /docs lists them all."))
 
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:
@@ -84,26 +88,16 @@ class UnexpectedErrors:
 
 def _answer(request: Request, error: RequestError, metrics: Metrics) -> Response:
     metrics.errors.labels(error.code).inc()
-    return _problem(request, error.status, error.code, error.title, error.detail, error.headers)
-
-
-def _problem(
-    request: Request,
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    headers: Mapping[str, str] | None,
-) -> Response:
+    request.state.problem_code = error.code
     problem = Problem(
         type="about:blank",
-        title=title,
-        status=status,
-        detail=detail,
-        code=code,
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
         request_id=request.state.request_id,
     )
-    return Response(problem.model_dump_json(), status, headers, MEDIA_TYPE)
+    return Response(problem.model_dump_json(), error.status, error.headers, MEDIA_TYPE)
 
 
 def explain(problem: Mapping[str, Any], root: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from app.checkpoints import Accuracy, BoxConvention, InputContract
 
 Place = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Length = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+Length = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)]
 BOXES = TypeAdapter(Annotated[list[tuple[Place, Place, Length, Length]], Field(min_length=1)])
 """What the query parameter `boxes` holds, as JSON."""
 
@@ -64,7 +64,8 @@ class Landmark(BaseModel):
     x: float
     y: float
     score: float | None = Field(
-        description="Boundary heatmap's value at the point, 0 to 1; null if it lies on no boundary"
+        description="Heatmap of the landmark's own boundaries at the point, 0 to 1; null for a "
+        "landmark that belongs to no boundary"
     )
 
 
@@ -113,7 +114,9 @@ class AlignResponse(BaseModel):
     model: ModelBrief
     image: ImageInfo
     faces: list[Face] = Field(description="Largest first, or in the order of `boxes`")
-    timing_ms: dict[str, float] = Field(description="By stage, with their total")
+    timing_ms: dict[str, float] = Field(
+        description="By stage; `total` runs from the received body to the rendered faces"
+    )
 
 
 class BoundaryOut(BaseModel):

@@ -23,6 +23,11 @@ class _InMemoryParser(MultiPartParser):
     """Never spools to disk: a face in a temporary file would be a face written to disk."""
 
     spool_max_size = 1 << 62
+    ended = False
+
+    def on_end(self) -> None:
+        """The closing boundary: without it, the form was cut off."""
+        self.ended = True
 
 
 async def read_image(request: Request, max_bytes: int) -> bytes:
@@ -56,6 +61,8 @@ async def _image_field(request: Request, max_bytes: int) -> bytes:
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeError) as error:
         raise BadMultipart("The body is not a well-formed multipart form with one file.") from error
+    if not parser.ended:
+        raise BadMultipart("The form ends before its closing boundary.")
     try:
         field = form.get("image")
         if not isinstance(field, UploadFile):

@@ -41,7 +41,7 @@ class Completed(NamedTuple, Generic[Result]):
 
 
 class BatchReport(NamedTuple):
-    """What happened at one pick-up: items run, dropped for vanished callers, late and failed."""
+    """What happened to items: run, dropped because their call had ended, late, failed."""
 
     size: int
     seconds: float
@@ -62,7 +62,8 @@ class Batcher(Generic[Item, Result]):
     """Runs items from many callers through `run`, several at a time, in arrival order.
 
     `run` gets up to `max_batch` items and returns as many results in their order; only the
-    batcher's own thread calls it, after `prepare`. `on_batch` hears of every pick-up.
+    batcher's own thread calls it, after `prepare`. `on_batch` hears of every pick-up, and of items
+    that are dropped before one.
     """
 
     def __init__(
@@ -133,8 +134,9 @@ class Batcher(Generic[Item, Result]):
         The items of one call may share batches with those of others. If the call is cancelled,
         its waiting items never reach `run`.
 
-        Raises QueueFull (with Retry-After), DeadlineExceeded, NotReady when closing,
-        InferenceFailed if `run` raises on one of these very items.
+        Raises QueueFull (with Retry-After) if the queue is full or too slow for the deadline,
+        DeadlineExceeded if it passes in the queue, NotReady when closing, InferenceFailed if
+        `run` raises on one of these very items.
         """
         loop = asyncio.get_running_loop()
         jobs: list[_Job[Item, Result]] = [
@@ -144,8 +146,7 @@ class Batcher(Generic[Item, Result]):
             self._admit(jobs, deadline)
             return list(await asyncio.gather(*(job.future for job in jobs)))
         finally:
-            for job in jobs:
-                job.future.cancel()
+            self._forget(jobs)
 
     def _admit(self, jobs: list[_Job[Item, Result]], deadline: float) -> None:
         with self._changed:
@@ -156,17 +157,33 @@ class Batcher(Generic[Item, Result]):
                     f"{len(self._queue)} faces are waiting already.",
                     headers=retry_after(self.expected_wait_s()),
                 )
+            now = time.monotonic()
+            if now > deadline:
+                raise DeadlineExceeded("The request's deadline passed before it could be queued.")
             # An idle device always takes more: were it refused work by its estimate, no batch would
             # ever correct the estimate after one slow one.
             busy = self._queue or self._running_until
             wait = self.expected_wait_s(len(jobs)) if busy else 0.0
-            if time.monotonic() + wait > deadline:
-                raise DeadlineExceeded(
-                    "The queue is too long for the request's deadline.",
+            if now + wait > deadline:
+                raise QueueFull(
+                    "The faces that wait would take longer than the request's deadline allows.",
                     headers=retry_after(self.expected_wait_s()),
                 )
             self._queue.extend(jobs)
             self._changed.notify()
+
+    def _forget(self, jobs: list[_Job[Item, Result]]) -> None:
+        """Take what still waits of a call that has ended out of the queue."""
+        for job in jobs:
+            job.future.cancel()
+        if not any(job.future.cancelled() for job in jobs):
+            return
+        with self._changed:
+            waiting = deque(job for job in self._queue if not job.future.cancelled())
+            dropped = len(self._queue) - len(waiting)
+            self._queue = waiting
+        if dropped:
+            self._on_batch(BatchReport(0, 0.0, dropped, 0, 0))
 
     def _serve(self) -> None:
         """The device thread's life: nothing that goes wrong with one batch ends it."""

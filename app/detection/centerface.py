@@ -20,7 +20,8 @@ STRIDE = 4
 SIDE_MULTIPLE = 32
 OVERLAP_THRESHOLD = 0.3
 
-# CenterFace's boxes begin at the hairline, the landmarks' at the brows.
+# CenterFace's boxes begin at the hairline, the landmarks' at the brows: the mean over 503 training
+# faces. Widths agree within 1 % and chins within 1 % of the box's height.
 FOREHEAD_SHARE = 0.23
 
 

@@ -1,5 +1,6 @@
 """Engines: run the network on a device; know no HTTP and no queue."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -22,8 +23,12 @@ class Alignment(NamedTuple):
 
 
 class Engine(Protocol):
-    """Aligns crops; called by one thread at a time."""
+    """Aligns crops; called by one thread only."""
 
-    def align(self, crops: list[Image]) -> list[Alignment]:
+    def warm_up(self, max_batch: int) -> None:
+        """Do what the first callers would else wait for."""
+        ...
+
+    def align(self, crops: Sequence[Image]) -> list[Alignment]:
         """Align crops of 256×256×3 uint8 RGB, in order; each answer independent of the others."""
         ...

@@ -29,8 +29,8 @@ class FaceBox(NamedTuple):
     height: float
 
     @classmethod
-    def of_landmarks(cls, points: Points) -> "FaceBox":
-        """The box around N×2 landmarks in image pixels."""
+    def around(cls, points: Points) -> "FaceBox":
+        """The box around N×2 points in image pixels."""
         left, top = points.min(axis=0).tolist()
         right, bottom = points.max(axis=0).tolist()
         return cls(left, top, right - left, bottom - top)
@@ -95,7 +95,7 @@ class Crop(NamedTuple):
 
     def _averaged_down(self, image: Image, factor: int) -> tuple[Image, "Crop"]:
         """The surroundings of the crop at 1/factor, and the crop in them."""
-        reach = self.side * 0.71 + factor
+        reach = self.side * 0.71 + factor  # half a diagonal, as the square may be turned
         left = max(0, int(self.center_x - reach))
         top = max(0, int(self.center_y - reach))
         region = image[top : int(self.center_y + reach) + 1, left : int(self.center_x + reach) + 1]

@@ -1,6 +1,10 @@
-"""What an upload claims to be, read before a single pixel is decoded."""
+"""What an upload claims to be, read before a single pixel is decoded.
 
-import io
+Size and EXIF orientation are read by the formats' own structure: a library that reads all of a
+header can be kept busy for minutes by one that repeats itself.
+"""
+
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from PIL import ExifTags, Image
@@ -13,15 +17,18 @@ from app.errors import (
     UnsupportedMediaType,
 )
 
-# The limits below are this service's own; Pillow's would warn before they are reached.
-Image.MAX_IMAGE_PIXELS = None
+MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 
 # A progressive JPEG may paint its pixels over and over: 1,000 scans in 116 KB took nine seconds to
 # decode. Encoders write about ten, thumbnails and second pictures add a few.
 JPEG_SCAN_MARKER = b"\xff\xda"
 MAX_JPEG_SCANS = 100
 
-MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+# Real files have some dozens, a PNG of 20 MB in chunks of 4 KB has 5,000.
+MAX_CHUNKS = 20_000
+MAX_EXIF_BYTES = 1 << 16
+
+Size = tuple[int, int]
 
 
 class ImageHeader(NamedTuple):
@@ -52,54 +59,114 @@ def read_header(data: bytes, max_pixels: int) -> ImageHeader:
     Raises EmptyBody, UnsupportedMediaType, NotAnImage, TruncatedImage, TooManyPixels.
     """
     format_name = sniff(data)
-    if format_name == "webp":
-        # Pillow allocates the whole canvas of a WebP on opening it, so look before it does.
-        _check_pixels(*_webp_size(data), max_pixels)
-        if int.from_bytes(data[4:8], "little") + 8 > len(data):
-            raise TruncatedImage("The webp data ends early.")
-    if format_name == "jpeg" and data.count(JPEG_SCAN_MARKER) > MAX_JPEG_SCANS:
-        raise NotAnImage(f"The jpeg has more than the {MAX_JPEG_SCANS} scans that are decoded.")
+    read = {"jpeg": _read_jpeg, "png": _read_png, "webp": _read_webp}[format_name]
     try:
-        with Image.open(io.BytesIO(data), formats=[format_name.upper()]) as picture:
-            width, height = picture.size
-            exif = picture.info.get("exif")
-    except Exception as error:  # a damaged header raises many types: SyntaxError, struct.error …
+        (width, height), exif = read(data)
+    except (IndexError, ValueError) as error:
         raise NotAnImage(f"The {format_name} header cannot be read.") from error
-    _check_pixels(width, height, max_pixels)
-    return ImageHeader(format_name, width, height, _orientation(exif))
-
-
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height == 0:
+        raise NotAnImage(f"The {format_name} header states no size.")
     if width * height > max_pixels:
         raise TooManyPixels(
             f"{width} × {height} pixels are more than the {max_pixels} that are accepted."
         )
+    if format_name == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise TruncatedImage("The webp data ends early.")
+    return ImageHeader(format_name, width, height, _orientation(exif))
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Canvas size of a WebP (RFC 9649, sections 2.5 to 2.7). Raises NotAnImage."""
-    chunk, payload = data[12:16], data[20:30]
+def _read_jpeg(data: bytes) -> tuple[Size, bytes]:
+    """Size and EXIF of a JPEG (ITU T.81, annex B): segments up to the frame header.
+
+    Raises ValueError or IndexError.
+    """
+    if data.count(JPEG_SCAN_MARKER) > MAX_JPEG_SCANS:
+        raise NotAnImage(f"The jpeg has more than the {MAX_JPEG_SCANS} scans that are decoded.")
+    exif, place = b"", 2
+    for _ in range(MAX_CHUNKS):
+        if data[place] != 0xFF:
+            raise ValueError("no marker where a segment should begin")
+        marker = data[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+            continue
+        length = int.from_bytes(data[place + 2 : place + 4], "big")
+        segment = data[place + 4 : place + 2 + length]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            if len(segment) < 5:
+                raise ValueError("the frame header ends early")
+            return (_big(segment[3:5]), _big(segment[1:3])), exif
+        if length < 2 or marker in (0xD9, 0xDA):
+            raise ValueError("no frame header before the picture")
+        if marker == 0xE1 and segment.startswith(b"Exif\0\0") and not exif:
+            exif = segment
+        place += 2 + length
+    raise ValueError("too many segments")
+
+
+def _read_png(data: bytes) -> tuple[Size, bytes]:
+    """Size and EXIF of a PNG (W3C PNG, section 5). Raises ValueError."""
+    size, exif = None, b""
+    for kind, start, length in _chunks(data, 8, "big"):
+        if size is None:
+            if kind != b"IHDR" or len(data) < start + 13 + 4:
+                raise ValueError("the first chunk is not a whole IHDR")
+            size = _big(data[start : start + 4]), _big(data[start + 4 : start + 8])
+        elif kind == b"eXIf":
+            exif = data[start : start + min(length, MAX_EXIF_BYTES)]
+        if kind == b"IEND":
+            break
+    if size is None:
+        raise ValueError("no chunk")
+    return size, exif
+
+
+def _read_webp(data: bytes) -> tuple[Size, bytes]:
+    """Canvas size and EXIF of a WebP (RFC 9649, sections 2.5 to 2.7). Raises ValueError."""
+    size, exif = None, b""
+    for kind, start, length in _chunks(data, 12, "little"):
+        if size is None:
+            size = _webp_size(kind, data[start : start + 10])
+        elif kind == b"EXIF":
+            exif = data[start : start + min(length, MAX_EXIF_BYTES)]
+    if size is None:
+        raise ValueError("no chunk")
+    return size, exif
+
+
+def _webp_size(kind: bytes, payload: bytes) -> Size:
     if len(payload) == 10:
-        if chunk == b"VP8X":
-            return (
-                1 + int.from_bytes(payload[4:7], "little"),
-                1 + int.from_bytes(payload[7:10], "little"),
-            )
-        if chunk == b"VP8L":
-            bits = int.from_bytes(payload[1:5], "little")
+        if kind == b"VP8X":
+            return 1 + _little(payload[4:7]), 1 + _little(payload[7:10])
+        if kind == b"VP8L":
+            bits = _little(payload[1:5])
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-        if chunk == b"VP8 ":
-            return (
-                int.from_bytes(payload[6:8], "little") & 0x3FFF,
-                int.from_bytes(payload[8:10], "little") & 0x3FFF,
-            )
-    raise NotAnImage("The webp header cannot be read.")
+        if kind == b"VP8 ":
+            return _little(payload[6:8]) & 0x3FFF, _little(payload[8:10]) & 0x3FFF
+    raise ValueError("the first chunk states no size")
 
 
-def _orientation(exif: bytes | None) -> int:
+def _chunks(data: bytes, place: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and length of each chunk's payload: PNG (big endian) or RIFF (little).
+
+    Raises ValueError if they do not end.
+    """
+    for _ in range(MAX_CHUNKS):
+        if place + 8 > len(data):
+            return
+        if order == "big":  # length, kind, payload, checksum
+            length, kind = _big(data[place : place + 4]), data[place + 4 : place + 8]
+            following = place + 12 + length
+        else:  # kind, length, payload padded to an even length
+            kind, length = data[place : place + 4], _little(data[place + 4 : place + 8])
+            following = place + 8 + length + length % 2
+        yield kind, place + 8, length
+        place = following
+    raise ValueError("too many chunks")
+
+
+def _orientation(exif: bytes) -> int:
     """EXIF orientation, 1 where there is none or it makes no sense."""
-    if exif is None:
-        return 1
     try:
         tags = Image.Exif()
         tags.load(exif)
@@ -107,3 +174,11 @@ def _orientation(exif: bytes | None) -> int:
     except Exception:  # hostile metadata: the picture is still a picture
         return 1
     return value if 1 <= value <= 8 else 1
+
+
+def _big(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")

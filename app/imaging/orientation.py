@@ -51,11 +51,11 @@ class Orientation(NamedTuple):
 
     def box_to_stored(self, box: FaceBox, upright_size: tuple[int, int]) -> FaceBox:
         """An upright box on the stored grid."""
-        return FaceBox.of_landmarks(self.to_stored(_corners(box), upright_size))
+        return FaceBox.around(self.to_stored(_corners(box), upright_size))
 
     def box_to_upright(self, box: FaceBox, upright_size: tuple[int, int]) -> FaceBox:
         """A stored box in the upright frame."""
-        return FaceBox.of_landmarks(self.to_upright(_corners(box), upright_size))
+        return FaceBox.around(self.to_upright(_corners(box), upright_size))
 
     def _mirrored(self, points: Points, upright_size: tuple[int, int]) -> NDArray[np.float64]:
         mirrored = np.array(points, np.float64)

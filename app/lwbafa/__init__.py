@@ -5,7 +5,6 @@ from app.lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, Boundary, Markup
 from app.lwbafa.network import (
     ARCHITECTURES,
     BAFA,
-    HEATMAP_PX,
     INPUT_PX,
     LW_BAFA,
     Architecture,
@@ -17,7 +16,6 @@ from app.lwbafa.network import (
 __all__ = [
     "ARCHITECTURES",
     "BAFA",
-    "HEATMAP_PX",
     "INPUT_PX",
     "LW_BAFA",
     "MARKUPS",

@@ -14,7 +14,6 @@ from app.lwbafa.landmark_stage import LandmarkStage
 from app.lwbafa.markups import Markup
 
 INPUT_PX = 256
-HEATMAP_PX = 64
 
 
 @dataclass(frozen=True)

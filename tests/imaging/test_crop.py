@@ -76,7 +76,7 @@ def test_the_crop_of_a_box_has_its_centre_and_its_longer_side_by_a_fixed_factor(
 
 def test_the_crop_of_landmarks_keeps_the_same_margin_on_their_longer_axis() -> None:
     points = np.array([[10, 40], [50, 20], [30, 120]])
-    box = FaceBox.of_landmarks(points)
+    box = FaceBox.around(points)
     assert box == FaceBox(10, 20, 40, 100)
     inside = Crop.around(box).from_image(points)
     margin = (1 - 1 / CROP_SCALE) / 2

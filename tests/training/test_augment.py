@@ -3,7 +3,7 @@ import pytest
 
 from app.imaging.crop import Crop, FaceBox
 from app.lwbafa import MARKUP_68
-from training.augment import evaluation_crop, flip, training_crop
+from training.augment import flip, training_crop
 from training.datasets import Face
 from training.recipe import Augmentation
 
@@ -29,15 +29,6 @@ def brightness_under(image: np.ndarray, points: np.ndarray) -> list[int]:
     return [int(image[y, x].max()) for x, y in pixels[inside]]
 
 
-def test_evaluation_crop_follows_the_convention(marked: Face) -> None:
-    image, points = evaluation_crop(marked, 256)
-    crop = Crop.around(FaceBox.of_landmarks(marked.landmarks))
-    assert image.shape == (256, 256, 3)
-    assert crop.side == pytest.approx(1.3 * 180)
-    assert np.abs(crop.to_image(points) - marked.landmarks).max() < 0.01
-    assert min(brightness_under(image, points)) > 200
-
-
 def test_landmarks_move_with_the_pixels(marked: Face) -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -48,7 +39,10 @@ def test_landmarks_move_with_the_pixels(marked: Face) -> None:
 
 
 def test_flipped_landmarks_take_their_mirrored_names(marked: Face) -> None:
-    image, points = evaluation_crop(marked, 256)
+    crop = Crop.around(FaceBox.around(marked.landmarks))
+    image = crop.cut(marked.image, 256)
+    points = crop.from_image(marked.landmarks).astype(np.float32)
+    assert min(brightness_under(image, points)) > 200
     mirrored_image, mirrored = flip(image, points, MARKUP_68)
     assert min(brightness_under(mirrored_image, mirrored)) > 200
     again_image, again = flip(mirrored_image, mirrored, MARKUP_68)

@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat; speed is shown as ratios within one run."""

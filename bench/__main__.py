@@ -1,0 +1,52 @@
+"""`python -m bench`: every bench that needs no data, as tables and one JSON file.
+
+Nothing is asserted: figures are ratios within this run, with the absolute values beside them.
+`bench.detection_size` needs 300-W and is a command of its own.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from app.settings import ROOT
+from bench import engine, latency, memory, service
+from bench.report import Report, machine, parser, print_machine
+
+
+def main() -> None:
+    """Command line: run everything, print, write."""
+    options = parser("All benches of the service.")
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "latest.json")
+    options.add_argument("--engine-seconds", type=float, default=3, help="per measurement")
+    options.add_argument("--service-seconds", type=float, default=20, help="per measurement")
+    options.add_argument("--connections", type=int, default=24, help="of the service bench")
+    options.add_argument("--latency-requests", type=int, default=20, help="per round")
+    options.add_argument("--requests", type=int, default=2000, help="of the memory bench")
+    arguments = options.parse_args()
+    checkpoint, rounds = arguments.checkpoint, arguments.rounds
+    before = machine()  # its load average is that of the machine without the benches
+    print_machine()
+    benches: dict[str, Callable[[], Report]] = {
+        "engine": lambda: engine.measure(checkpoint, rounds, arguments.engine_seconds),
+        "service": lambda: service.measure(
+            checkpoint, rounds, arguments.service_seconds, arguments.connections
+        ),
+        "latency": lambda: latency.measure(checkpoint, rounds, arguments.latency_requests),
+        "memory": lambda: memory.measure(checkpoint, arguments.requests),
+    }
+    reports: dict[str, Report] = {}
+    for name, measure in benches.items():
+        reports[name] = measure()
+        print(reports[name].as_text(), flush=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    result = {
+        "machine": before,
+        "rounds": rounds,
+        "benches": {name: report.as_json() for name, report in reports.items()},
+    }
+    arguments.out.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

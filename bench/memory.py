@@ -1,0 +1,93 @@
+"""What the service keeps: resident memory at rest, after a long mixture of requests.
+
+python -m bench.memory
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tqdm import tqdm
+
+from bench.photographs import Upload, astronaut
+from bench.report import Report, parser, print_machine
+from bench.server import DEADLINE_S, Server, running_service
+
+SIDES_PX = (256, 512, 1024, 2048)
+FORMATS = ("jpeg", "png", "webp")
+# No multiple of the kinds of uploads, so that each of them comes without a box in its turn.
+DETECTION_EVERY = 25
+CONNECTIONS = 8
+REST_S = 2.0
+
+
+def measure(checkpoint_dir: Path, requests: int) -> Report:
+    """MiB at rest: once ready, after half of the requests, and after all of them."""
+    uploads = itertools.cycle([astronaut(side, name) for side in SIDES_PX for name in FORMATS])
+    with (
+        running_service(checkpoint_dir) as server,
+        tqdm(total=requests, desc="memory", unit="request", mininterval=1) as bar,
+    ):
+        ready = _at_rest(server)
+        halves = []
+        for part in (range(requests // 2), range(requests // 2, requests)):
+            asyncio.run(_send(server, zip(part, uploads, strict=False), bar))
+            halves.append(_at_rest(server))
+    note = (
+        f"{requests} requests over {CONNECTIONS} connections: {' '.join(FORMATS)}, sides "
+        f"{', '.join(map(str, SIDES_PX))} px, one in {DETECTION_EVERY} with detection. What grows "
+        "in the second half as in the first is a leak; buffers that stay are not."
+    )
+    half, full = halves
+    return Report(
+        "Resident memory of the service, MiB",
+        note,
+        [
+            {
+                "ready": ready,
+                f"after {requests // 2}": half,
+                f"after {requests}": full,
+                "growth of the second half": full - half,
+            }
+        ],
+    )
+
+
+async def _send(server: Server, numbered: Iterator[tuple[int, Upload]], bar: "tqdm[Any]") -> None:
+    """Send everything; a few connections share the one iterator."""
+
+    async def caller(client: httpx.AsyncClient) -> None:
+        for number, upload in numbered:
+            response = await client.post(
+                server.align_url,
+                content=upload.body,
+                headers=upload.headers,
+                params={} if number % DETECTION_EVERY == 0 else upload.boxes,
+            )
+            response.raise_for_status()
+            bar.update()
+
+    async with httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False) as client:
+        await asyncio.gather(*(caller(client) for _ in range(CONNECTIONS)))
+
+
+def _at_rest(server: Server) -> float:
+    time.sleep(REST_S)
+    return server.resident_mib()
+
+
+def main() -> None:
+    """Command line: print the table."""
+    options = parser("Resident memory of the service.")
+    options.add_argument("--requests", type=int, default=2000)
+    arguments = options.parse_args()
+    print_machine()
+    print(measure(arguments.checkpoint, arguments.requests).as_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What every bench has in common: interleaved rounds, spreads, and tables as text and JSON."""
+
+import argparse
+import os
+import platform
+import statistics
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import torch
+from tqdm import tqdm
+
+from app.settings import granted_cpus, read_settings
+
+NOTE_WIDTH = 100
+
+
+class Spread(NamedTuple):
+    """A measurement over several rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Median, least and greatest of the values."""
+        return cls(statistics.median(values), min(values), max(values))
+
+    @classmethod
+    def of_ratios(cls, above: Sequence[float], below: Sequence[float]) -> "Spread":
+        """The ratio within each round: what slows a whole round down cancels."""
+        return cls.of([a / b for a, b in zip(above, below, strict=True)])
+
+    def __str__(self) -> str:
+        return f"{_short(self.median)} ({_short(self.low)}–{_short(self.high)})"
+
+
+Cell = Spread | float | str
+
+
+class Report(NamedTuple):
+    """A finished bench: one table, every row with the same columns, and how to read it."""
+
+    title: str
+    note: str
+    rows: list[dict[str, Cell]]
+
+    def as_text(self) -> str:
+        """The table, for people."""
+        header = list(self.rows[0])
+        lines = [header, *([_text(cell) for cell in row.values()] for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = [
+            "  ".join(
+                cell.rjust(width) if index else cell.ljust(width)
+                for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        note = textwrap.fill(self.note, NOTE_WIDTH)
+        return "\n".join(["", self.title, "-" * len(self.title), *table, note])
+
+    def as_json(self) -> dict[str, Any]:
+        """The table, for machines: a spread becomes an object."""
+        rows = [
+            {name: c._asdict() if isinstance(c, Spread) else c for name, c in row.items()}
+            for row in self.rows
+        ]
+        return {"title": self.title, "note": self.note, "rows": rows}
+
+
+def interleaved(
+    rounds: int, measurements: Mapping[str, Callable[[], float]], description: str
+) -> dict[str, list[float]]:
+    """Each measurement once per round, side by side, so that a machine's drift meets them all.
+
+    Every other round runs backwards: none is always measured first.
+    """
+    values: dict[str, list[float]] = {name: [] for name in measurements}
+    with tqdm(total=rounds * len(measurements), desc=description, unit="measurement") as bar:
+        for number in range(rounds):
+            for name in list(measurements)[:: 1 if number % 2 == 0 else -1]:
+                values[name].append(measurements[name]())
+                bar.update()
+    return values
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on; the load average tells whether it was quiet."""
+    return {
+        "cpu": _cpu_model(),
+        "cores_granted": granted_cpus(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "load_average_1_min": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+def print_machine() -> None:
+    """One line that every printed table stands under."""
+    print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in machine().items()))
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A command line with the option that all benches of the service share."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--checkpoint", type=Path, default=read_settings().checkpoint_dir)
+    return options
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _text(cell: Cell) -> str:
+    return (
+        cell if isinstance(cell, str) else str(cell) if isinstance(cell, Spread) else _short(cell)
+    )
+
+
+def _short(value: float) -> str:
+    """Three significant digits, never fewer than the whole number has."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
