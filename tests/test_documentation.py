@@ -66,3 +66,8 @@ def test_every_top_level_folder_is_in_the_layout() -> None:
     folders = {p.name for p in ROOT.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
     for name in folders:
         assert re.search(rf"^    {name}/ ", README, re.MULTILINE), name
+
+
+def test_no_document_has_a_gap_left_to_fill() -> None:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("model_store/*/*.md")]:
+        assert "@@" not in path.read_text(), path

@@ -119,7 +119,7 @@ def test_boxes_are_answered_in_their_order(client: httpx.Client, astronaut_jpeg:
         ("[[1,2,3,1e999]]", "boxes[0][3]: "),
         ("[[180,90,90,88],[600,2,30,40]]", "boxes[1] lies outside the 512 × 512 image"),
         ("[[-1e5,-1e5,1e6,1e6]]", "boxes[0] is more than 4 times"),
-        (json.dumps([BOX] * 65), "boxes: 65 are more than the 64"),
+        (json.dumps([BOX] * 33), "boxes: 33 are more than the 32"),
     ],
 )
 def test_a_malformed_box_is_named(
