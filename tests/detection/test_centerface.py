@@ -9,20 +9,14 @@ from skimage import data
 from app.detection.centerface import CenterFace
 from app.errors import StartupError
 from app.imaging.crop import FaceBox, Image
-from app.settings import Settings
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import load_faces
-from training.evaluate import detected_box
+from training.evaluate import default_detector, detected_box
 
 
 @pytest.fixture(scope="module")
 def detector() -> CenterFace:
-    settings = Settings()
-    return CenterFace(
-        settings.detector_file,
-        settings.detection_longest_side_px,
-        settings.detection_score_threshold,
-    )
+    return default_detector()
 
 
 def test_the_one_face_is_found_in_the_landmarks_convention(
