@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import StartupError
 from app.imaging.crop import CROP_SCALE
-from app.lwbafa import ARCHITECTURES, INPUT_PX, MARKUPS, BoundaryAwareNetwork, Markup
+from app.lwbafa import (
+    ARCHITECTURES,
+    INPUT_DIVISOR,
+    INPUT_MEAN,
+    INPUT_PX,
+    MARKUPS,
+    BoundaryAwareNetwork,
+    Markup,
+)
 
 
 class _Record(BaseModel):
@@ -77,7 +85,9 @@ class Checkpoint:
         self.markup: Markup = MARKUPS[manifest.markup]
 
 
-CURRENT_INPUT = InputContract(size_px=INPUT_PX, color_order="RGB", mean=127.5, divisor=127.5)
+CURRENT_INPUT = InputContract(
+    size_px=INPUT_PX, color_order="RGB", mean=INPUT_MEAN, divisor=INPUT_DIVISOR
+)
 CURRENT_BOX = BoxConvention(
     box="landmarks' bounding box: brows to chin, ear to ear", crop_scale=CROP_SCALE
 )

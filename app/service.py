@@ -31,11 +31,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.checkpoint = load_checkpoint(settings.checkpoint_dir)
-        self._detector = CenterFace(
-            settings.detector_file,
-            settings.detection_longest_side_px,
-            settings.detection_score_threshold,
-        )
+        self._detector = CenterFace.of_settings(settings)
         device = choose_device(settings.device)
         engine: Engine = TorchEngine(
             self.checkpoint.network,

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.batching import BatchReport
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
+CLIENT_CLOSED_REQUEST = 499
 access_log = logging.getLogger("app.access")
 
 
@@ -105,7 +106,7 @@ class RequestTelemetry:
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 499  # what stays if the caller leaves before an answer begins
+        status = CLIENT_CLOSED_REQUEST  # what stays if the caller leaves before an answer begins
         started = time.perf_counter()
 
         async def send_with_id(message: Message) -> None:

@@ -103,16 +103,6 @@ def overlap(a: FaceBox, b: FaceBox) -> float:
     return shared / (a.width * a.height + b.width * b.height - shared)
 
 
-def default_detector() -> CenterFace:
-    """The detector as the service runs it."""
-    settings = read_settings()
-    return CenterFace(
-        settings.detector_file,
-        settings.detection_longest_side_px,
-        settings.detection_score_threshold,
-    )
-
-
 def _align(
     engine: TorchEngine, faces: Sequence[tuple[Face, FaceBox]], markup: Markup
 ) -> list[Measured]:
@@ -207,7 +197,7 @@ def main() -> None:
         checkpoint = load_checkpoint(arguments.checkpoint)
         landmarks = checkpoint.markup.landmark_count
         faces = load_faces(arguments.data, arguments.sources, landmarks)
-        protocols = measure(checkpoint, faces, default_detector())
+        protocols = measure(checkpoint, faces, CenterFace.of_settings(read_settings()))
         rows = summary(protocols)
     except (StartupError, DatasetError) as error:
         sys.exit(f"training.evaluate: {error}")

@@ -19,9 +19,11 @@ from app.checkpoints import (
     Training,
     load_checkpoint,
 )
+from app.detection.centerface import CenterFace
 from app.errors import StartupError
+from app.settings import read_settings
 from training.datasets import DatasetError, load_faces
-from training.evaluate import TEST_SOURCES, default_detector, measure
+from training.evaluate import TEST_SOURCES, measure
 from training.recipe import Recipe, RecipeError
 
 
@@ -64,7 +66,7 @@ def main() -> None:
         landmarks = checkpoint.markup.landmark_count
         faces = load_faces(arguments.data, arguments.test_sources, landmarks)
         tested = ", ".join(arguments.test_sources)
-        protocols = measure(checkpoint, faces, default_detector())
+        protocols = measure(checkpoint, faces, CenterFace.of_settings(read_settings()))
         rows = tuple(protocol.accuracy(tested) for protocol in protocols)
         _write(arguments.out, manifest.model_copy(update={"accuracy": rows}))
     except (OSError, ValueError, StartupError, RecipeError, DatasetError) as error:

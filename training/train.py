@@ -240,8 +240,12 @@ def main() -> None:
         elif arguments.init:
             trainer.network.load_state_dict(load_file(arguments.init))
     except (
-        *(OSError, ValueError, RuntimeError, SafetensorError),
-        *(RecipeError, DatasetError),
+        OSError,
+        ValueError,
+        RuntimeError,
+        SafetensorError,
+        RecipeError,
+        DatasetError,
     ) as error:
         sys.exit(f"training.train: {error}")
     trainer.train()

@@ -18,10 +18,9 @@ from app.errors import (
     NotFound,
     RequestError,
 )
-from app.telemetry import Metrics
+from app.telemetry import CLIENT_CLOSED_REQUEST, Metrics
 
 MEDIA_TYPE = "application/problem+json"
-CLIENT_CLOSED_REQUEST = 499
 
 logger = logging.getLogger(__name__)
 

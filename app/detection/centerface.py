@@ -6,6 +6,7 @@ The network's file is fetched by `python -m model_store.fetch_centerface`.
 import hashlib
 import threading
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from app.detection import Detection
 from app.errors import StartupError
 from app.imaging.crop import FaceBox, Image
+from app.settings import Settings
 
 SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 STRIDE = 4
@@ -41,6 +43,15 @@ class CenterFace:
         self._longest_side_px = longest_side_px
         self._score_threshold = score_threshold
         self._local = threading.local()
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> Self:
+        """The detector as the service runs it. Raises StartupError."""
+        return cls(
+            settings.detector_file,
+            settings.detection_longest_side_px,
+            settings.detection_score_threshold,
+        )
 
     def detect(self, image: Image) -> list[Detection]:
         """All faces of an upright RGB image H×W×3, most certain first."""

@@ -5,6 +5,8 @@ from app.lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, Boundary, Markup
 from app.lwbafa.network import (
     ARCHITECTURES,
     BAFA,
+    INPUT_DIVISOR,
+    INPUT_MEAN,
     INPUT_PX,
     LW_BAFA,
     Architecture,
@@ -16,6 +18,8 @@ from app.lwbafa.network import (
 __all__ = [
     "ARCHITECTURES",
     "BAFA",
+    "INPUT_DIVISOR",
+    "INPUT_MEAN",
     "INPUT_PX",
     "LW_BAFA",
     "MARKUPS",

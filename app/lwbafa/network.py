@@ -14,6 +14,7 @@ from app.lwbafa.landmark_stage import LandmarkStage
 from app.lwbafa.markups import Markup
 
 INPUT_PX = 256
+INPUT_MEAN = INPUT_DIVISOR = 127.5
 
 
 @dataclass(frozen=True)
@@ -76,4 +77,4 @@ class BoundaryAwareNetwork(nn.Module):
 
 def normalise(crops: Tensor) -> Tensor:
     """Crops uint8 B×H×W×3 (RGB) to the network's input: float B×3×H×W in [−1, 1]."""
-    return crops.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return crops.permute(0, 3, 1, 2).float() / INPUT_DIVISOR - INPUT_MEAN / INPUT_DIVISOR

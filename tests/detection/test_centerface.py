@@ -9,14 +9,15 @@ from skimage import data
 from app.detection.centerface import CenterFace
 from app.errors import StartupError
 from app.imaging.crop import FaceBox, Image
+from app.settings import Settings
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import load_faces
-from training.evaluate import default_detector, detected_box
+from training.evaluate import detected_box
 
 
 @pytest.fixture(scope="module")
 def detector() -> CenterFace:
-    return default_detector()
+    return CenterFace.of_settings(Settings())
 
 
 def test_the_one_face_is_found_in_the_landmarks_convention(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app.checkpoints import load_checkpoint
+from app.detection.centerface import CenterFace
 from app.engine import Alignment
 from app.imaging.crop import Crop, FaceBox
 from app.lwbafa import MARKUP_68
@@ -15,7 +16,6 @@ from training.evaluate import (
     Measured,
     Protocol,
     by_group,
-    default_detector,
     draw_curve,
     draw_worst,
     measure,
@@ -75,7 +75,9 @@ def test_the_shipped_checkpoint_is_as_accurate_as_its_manifest_says() -> None:
     checkpoint = load_checkpoint(Settings().checkpoint_dir)
     faces = load_faces(FACE_DATA, ["300w/helen/testset"], 68)[::11]
     for protocol, stated in zip(
-        measure(checkpoint, faces, default_detector()), checkpoint.manifest.accuracy, strict=True
+        measure(checkpoint, faces, CenterFace.of_settings(Settings())),
+        checkpoint.manifest.accuracy,
+        strict=True,
     ):
         row = protocol.accuracy("sample")
         assert row.box == stated.box
