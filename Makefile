@@ -1,5 +1,6 @@
 # make serve    the service on http://127.0.0.1:8000
 # make test     all tests
+# make train    trains by a recipe: DATA=folder of the sources, RUN=folder for its state and logs
 # make lint     formatting, lints and types, as CI checks them
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,9 +9,13 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+RECIPE ?= training/recipes/lwbafa-300w68-cpu.toml
+RUN ?= runs/$(notdir $(basename $(RECIPE)))
+# glibc's allocator spends half the time of a CPU's training step on page faults.
+TCMALLOC := $(firstword $(wildcard /usr/lib/*/libtcmalloc_minimal.so.4))
 DETECTOR := model_store/centerface/centerface.onnx
 
-.PHONY: serve test lint setup bench clean
+.PHONY: serve test train lint setup bench clean
 
 serve: setup
 	exec $(BIN)/python -m app
@@ -19,6 +24,10 @@ setup: $(VENV)/installed $(DETECTOR)
 
 test: $(VENV)/installed-dev $(DETECTOR)
 	$(BIN)/python -m pytest
+
+train: $(VENV)/installed-dev
+	LD_PRELOAD=$(TCMALLOC) $(BIN)/python -m training.train --recipe $(RECIPE) --run $(RUN) \
+		--data $(or $(DATA),$(error DATA names the folder that holds the recipe's sources)) $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

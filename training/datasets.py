@@ -5,7 +5,9 @@ A *source* is a path below the data's root: a folder of `.pts` files with an ima
 Reading stops with a `DatasetError` that names the file before any training starts.
 """
 
-from collections.abc import Iterable
+import re
+import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,12 @@ class Face(NamedTuple):
     landmarks: NDArray[np.float32]
     attributes: frozenset[str] = frozenset()
 
+    @property
+    def photograph(self) -> str:
+        """The photograph that the face was cut from: its name without the face's number."""
+        stem = Path(self.name.split("#")[0]).stem
+        return re.sub(r"(?<=\d)_{1,2}\d+$", "", stem)
+
 
 class _Annotation(NamedTuple):
     """What a face's annotation says, before its image is read."""
@@ -60,6 +68,17 @@ def load_faces(root: Path, sources: Iterable[str], landmark_count: int) -> list[
         Face(a.name, read_image(a.picture), a.landmarks, a.attributes)
         for a in tqdm(annotations, desc="reading faces", unit="face", mininterval=1)
     ]
+
+
+def hold_back(faces: Sequence[Face], share: float) -> tuple[list[Face], list[Face]]:
+    """Training and validation faces: about `share` of the photographs, chosen by their names.
+
+    All faces of one photograph go the same way, in every run and whatever the other sources.
+    """
+    parts: tuple[list[Face], list[Face]] = ([], [])
+    for face in faces:
+        parts[zlib.crc32(face.photograph.encode()) < share * 2**32].append(face)
+    return parts
 
 
 def read_pts(path: Path) -> NDArray[np.float32]:

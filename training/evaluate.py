@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,12 +24,12 @@ from app.detection.centerface import CenterFace
 from app.engine import Alignment
 from app.engine.torch_engine import TorchEngine
 from app.errors import StartupError
-from app.imaging.crop import Crop, FaceBox, Image
-from app.imaging.draw import annotated
+from app.imaging.crop import Crop, FaceBox
 from app.lwbafa import INPUT_PX, Markup
 from app.settings import granted_cpus, read_settings
 from training.datasets import WFLW_ATTRIBUTES, DatasetError, Face, load_faces
-from training.metrics import FAILURE_NME, auc, failure_rate, landmark_errors
+from training.metrics import auc, failure_rate, landmark_errors
+from training.pictures import draw_curves, face_tile, sheet, write_picture
 
 TEST_SOURCES = ("300w/helen/testset",)
 BATCH = 8
@@ -147,41 +146,15 @@ def by_group(protocols: Sequence[Protocol], markup: Markup) -> str:
     return "\n".join(lines)
 
 
-def draw_curve(protocols: Sequence[Protocol], path: Path) -> None:
-    """The cumulative error distribution up to the failure threshold, as a picture."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot(
-        xlabel="NME, % of the inter-ocular distance",
-        ylabel="share of faces, %",
-        xlim=(0, 100 * FAILURE_NME),
-        ylim=(0, 100),
-    )
-    for protocol in protocols:
-        errors = np.sort([100 * measured.nme for measured in protocol.faces])
-        shares = 100 * np.arange(1, len(errors) + 1) / len(errors)
-        axes.step(errors, shares, where="post", label=f"{protocol.box} box")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
-
-
 def draw_worst(protocol: Protocol, markup: Markup, path: Path, count: int = 10) -> None:
     """The faces with the largest errors side by side, as the network saw them."""
     worst = sorted(protocol.faces, key=lambda measured: -measured.nme)[:count]
-    whole = Crop((INPUT_PX - 1) / 2, (INPUT_PX - 1) / 2, INPUT_PX)
-    tiles: list[Image] = []
+    tiles = []
     for measured in worst:
         seen = measured.crop.cut(measured.face.image, INPUT_PX)
-        points = whole.to_image(measured.alignment.points)
-        picture = annotated(seen, [(whole, points, measured.alignment.heatmap)], markup.groups)
-        tile = cv2.resize(picture, (384, 384), interpolation=cv2.INTER_AREA)
-        cv2.putText(tile, f"{100 * measured.nme:.1f} %", (8, 24), 0, 0.8, (255, 255, 0), 2)
-        tiles.append(tile)  # type: ignore[arg-type]
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 5)
-    rows = [np.hstack(tiles[start : start + 5]) for start in range(0, len(tiles), 5)]
-    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+        answer = measured.alignment
+        tiles.append(face_tile(seen, answer.points, answer.heatmap, markup, measured.nme))
+    write_picture(path, sheet(tiles))
 
 
 def main() -> None:
@@ -205,7 +178,8 @@ def main() -> None:
     print(rows, end="\n\n")
     print(by_group(protocols, checkpoint.markup))
     if arguments.curve:
-        draw_curve(protocols, arguments.curve)
+        curves = {f"{p.box} box": [measured.nme for measured in p.faces] for p in protocols}
+        draw_curves(curves, arguments.curve)
     if arguments.worst:
         draw_worst(protocols[0], checkpoint.markup, arguments.worst)
 

@@ -62,7 +62,7 @@ class Recipe:
     """Data, losses, optimiser and the phases in order.
 
     `landmark_loss` is the mean landmark distance, over the crop's side (`crop`) or over the
-    inter-ocular distance (`interocular`).
+    inter-ocular distance (`interocular`). `validation_share` of the photographs is held back.
     """
 
     markup: str
@@ -77,6 +77,8 @@ class Recipe:
     gradient_clip_norm: float = 5.0
     adam_betas: tuple[float, float] = (0.9, 0.99)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    validation_share: float = 0.05
+    validate_every_steps: int = 200
 
     def __post_init__(self) -> None:
         _require(self.markup in MARKUPS, f"markup: one of {', '.join(MARKUPS)}")
@@ -85,6 +87,8 @@ class Recipe:
         _require(bool(self.phases), "phases: at least one")
         _require(self.batch_size > 1, "batch_size: at least 2, for BatchNorm")
         _require(self.accumulated_batches > 0, "accumulated_batches: above 0")
+        _require(0 <= self.validation_share < 1, "validation_share: from 0, below 1")
+        _require(self.validate_every_steps > 0, "validate_every_steps: above 0")
         _require(self.landmark_loss in ("crop", "interocular"), "landmark_loss: crop, interocular")
 
     @classmethod

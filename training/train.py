@@ -3,12 +3,11 @@
     python -m training.train --recipe training/recipes/lwbafa-300w68-cpu.toml \
         --data DIR --run runs/NAME [--init WEIGHTS | --resume]
 
-The run's folder gets `log.csv`, `state.pt` (to resume) and, at the end, `network.safetensors` (the
-averaged weights in fp16, what `training.export` ships).
+The run's folder gets `state.pt` (to resume), what `training.monitor` logs and, at the end,
+`network.safetensors` (the averaged weights in fp16, what `training.export` ships).
 """
 
 import argparse
-import csv
 import math
 import sys
 import time
@@ -29,8 +28,9 @@ from tqdm import tqdm
 from app.imaging.crop import Image
 from app.lwbafa import ARCHITECTURES, MARKUPS, BoundaryAwareNetwork, Prediction, normalise
 from training.augment import training_crop
-from training.datasets import DatasetError, Face, load_faces
+from training.datasets import DatasetError, Face, hold_back, load_faces
 from training.losses import alignment_loss, interocular_error
+from training.monitor import Monitor
 from training.recipe import Phase, Recipe, RecipeError
 from training.targets import boundary_heatmaps
 
@@ -60,9 +60,10 @@ class Trainer:
     """A network in the making, with all that a resumed run needs to go on identically."""
 
     def __init__(self, recipe: Recipe, faces: list[Face], run: Path, device: torch.device) -> None:
-        self.recipe, self.faces, self.run, self.device = recipe, faces, run, device
+        self.recipe, self.run, self.device = recipe, run, device
         self.markup = MARKUPS[recipe.markup]
-        self._log_path = run / "log.csv"
+        self.faces, self.validation = hold_back(faces, recipe.validation_share)
+        self.monitor = Monitor(run, self.markup, self.validation)
         torch.manual_seed(recipe.seed)
         network = BoundaryAwareNetwork(ARCHITECTURES[recipe.architecture], self.markup)
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -78,14 +79,19 @@ class Trainer:
         total = sum(phase.steps for phase in self.recipe.phases)
         self.save()
         saved_at = time.monotonic()
+        validated: dict[str, float] = {}
         with tqdm(total=total, initial=self.step, unit="step", mininterval=2) as bar:
             for metrics in self.steps():
                 bar.update()
-                bar.set_postfix({"px": self.phase.input_px, **metrics})
+                bar.set_postfix({"px": self.phase.input_px, **metrics, **validated})
+                if self.validation and self._time_to_validate():
+                    nme = self.monitor.validate(self.step, self.phase.input_px, self.average.module)
+                    validated = {"validation": nme}
                 if time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
                     self.save()
                     saved_at = time.monotonic()
         self.save()
+        self.monitor.close()
         weights = self.average.module.state_dict()
         halves = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
         tensors = {k: v.contiguous().cpu() for k, v in halves.items()}
@@ -96,7 +102,7 @@ class Trainer:
         while True:
             for crops, points in self._batches():
                 metrics = self._train_step(crops, points)
-                self._log(metrics)
+                self.monitor.log(self.step, self.phase.input_px, metrics)
                 yield metrics
             if self.phase_index + 1 == len(self.recipe.phases):
                 return
@@ -127,7 +133,13 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self._forget_log_after(self.step)
+        self.monitor.forget_after(self.step)
+
+    def _time_to_validate(self) -> bool:
+        return (
+            self.step % self.recipe.validate_every_steps == 0
+            or self.step_in_phase == self.phase.steps
+        )
 
     def _start_phase(self) -> None:
         self.optimizer = torch.optim.Adam(self.network.parameters(), betas=self.recipe.adam_betas)
@@ -156,8 +168,9 @@ class Trainer:
             )
 
     def _train_step(self, crops: Tensor, points: Tensor) -> dict[str, float]:
+        rate = learning_rate(self.phase, self.step_in_phase)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.phase, self.step_in_phase)
+            group["lr"] = rate
         self.network.train()
         self.optimizer.zero_grad()
         parts = self.recipe.accumulated_batches
@@ -173,7 +186,7 @@ class Trainer:
         self.average.update_parameters(self.network)
         self.step_in_phase += 1
         self.step += 1
-        return {"loss": round(loss, 4), "nme": round(nme, 4)}
+        return {"loss": round(loss, 4), "nme": round(nme, 4), "learning_rate": round(rate, 8)}
 
     def _backward(self, crops: Tensor, points: Tensor) -> tuple[float, float]:
         """Add one batch's share to the gradients; its loss and NME."""
@@ -186,23 +199,6 @@ class Trainer:
         (loss / self.recipe.accumulated_batches).backward()  # type: ignore[no-untyped-call]
         nme = interocular_error(prediction.points.detach(), points, self.markup).mean()
         return loss.item(), nme.item()
-
-    def _log(self, metrics: dict[str, float]) -> None:
-        row = {"step": self.step, "input_px": self.phase.input_px, **metrics}
-        new = not self._log_path.exists()
-        with self._log_path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-
-    def _forget_log_after(self, step: int) -> None:
-        """Drop the rows of steps that a kill undid, and one that it cut short."""
-        if self._log_path.exists():
-            lines = self._log_path.read_text().splitlines(keepends=True)
-            whole = [line for line in lines[1:] if line.endswith("\n")]
-            kept = [line for line in whole if int(line.split(",")[0]) <= step]
-            self._log_path.write_text("".join(lines[:1] + kept))
 
 
 def learning_rate(phase: Phase, step: int) -> float:

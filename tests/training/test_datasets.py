@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import FACE_DATA, needs_face_data
-from training.datasets import DatasetError, load_faces, read_pts
+from training.datasets import DatasetError, Face, hold_back, load_faces, read_pts
 
 PTS = "version: 1\nn_points: 2\n{{\n1.0 1.0\n{} 7.25\n}}\n"
 
@@ -98,3 +98,34 @@ def test_training_and_test_share_no_photograph() -> None:
     )
     assert (len(train), len(test)) == (2012, 330)
     assert not train & test
+
+
+def face_named(name: str) -> Face:
+    return Face(name, np.zeros((4, 4, 3), np.uint8), np.zeros((68, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("300w/afw/1051618982_1", "300w/afw/1051618982_2"),
+        ("0--Parade/0_Parade_5_52__0604.webp#1", "0--Parade/0_Parade_5_52__0011.webp#9"),
+        ("0--Parade/0_Parade_5_52.jpg#1", "0--Parade/0_Parade_5_52.jpg#2"),
+    ],
+)
+def test_faces_of_one_photograph_are_known_as_such(one: str, other: str) -> None:
+    assert face_named(one).photograph == face_named(other).photograph
+
+
+def test_photographs_with_numbered_names_are_not_one() -> None:
+    names = ("300w/lfpw/trainset/image_0001", "300w/lfpw/trainset/image_0002")
+    assert len({face_named(name).photograph for name in names}) == 2
+
+
+def test_holding_back_divides_by_photograph_and_always_the_same_way() -> None:
+    faces = [face_named(f"set/{photograph}_{n}") for photograph in range(500) for n in (1, 2)]
+    train, validation = hold_back(faces, 0.1)
+    assert sorted(f.name for f in train + validation) == sorted(f.name for f in faces)
+    assert not {f.photograph for f in train} & {f.photograph for f in validation}
+    assert 60 < len(validation) < 140
+    assert hold_back(faces[::-1], 0.1)[1] == validation[::-1]
+    assert hold_back(faces, 0)[1] == []

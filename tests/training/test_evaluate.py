@@ -16,12 +16,12 @@ from training.evaluate import (
     Measured,
     Protocol,
     by_group,
-    draw_curve,
     draw_worst,
     measure,
     overlap,
     summary,
 )
+from training.pictures import COLUMNS, TILE_PX, draw_curves
 
 
 def measured(error: float, *attributes: str) -> Measured:
@@ -64,10 +64,12 @@ def test_every_group_has_a_row(protocol: Protocol) -> None:
 
 
 def test_pictures_are_pictures(protocol: Protocol, tmp_path: Path) -> None:
-    draw_curve([protocol], tmp_path / "curve.png")
+    draw_curves({"any": [face.nme for face in protocol.faces]}, tmp_path / "curve.png")
+    assert cv2.imread(str(tmp_path / "curve.png")) is not None
     draw_worst(protocol, MARKUP_68, tmp_path / "worst.png")
-    for name in ("curve.png", "worst.png"):
-        assert cv2.imread(str(tmp_path / name)) is not None
+    worst = cv2.imread(str(tmp_path / "worst.png"))
+    assert worst is not None
+    assert worst.shape == (TILE_PX, COLUMNS * TILE_PX, 3)
 
 
 @needs_face_data

@@ -2,9 +2,11 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import Face, load_faces
@@ -24,6 +26,7 @@ RECIPE = Recipe(
     sources=("300w/afw",),
     batch_size=2,
     phases=(PHASE, replace(PHASE, steps=2)),
+    validation_share=0,
 )
 
 
@@ -109,15 +112,16 @@ def test_a_killed_and_resumed_run_continues_exactly(tmp_path: Path, faces: list[
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
-    Trainer(RECIPE, faces, whole, device).train()
+    recipe = replace(RECIPE, validation_share=0.4, validate_every_steps=1)
+    Trainer(recipe, faces, whole, device).train()
     for _ in range(2):  # killed twice: within each phase
-        trainer = Trainer(RECIPE, faces, cut, device)
+        trainer = Trainer(recipe, faces, cut, device)
         if (cut / "state.pt").exists():
             trainer.restore()
         advance(trainer, 2)
         trainer.save()
         advance(trainer, 1)  # lost by the kill
-    last = Trainer(RECIPE, faces, cut, device)
+    last = Trainer(recipe, faces, cut, device)
     last.restore()
     last.train()
     expected = weights(whole)
@@ -126,6 +130,28 @@ def test_a_killed_and_resumed_run_continues_exactly(tmp_path: Path, faces: list[
         assert torch.equal(tensor, expected[name]), name
     lines = (cut / "log.csv").read_text().splitlines()
     assert lines == (whole / "log.csv").read_text().splitlines()
+
+
+@needs_face_data
+def test_a_run_leaves_curves_and_pictures_of_its_validation_faces(
+    tmp_path: Path, faces: list[Face]
+) -> None:
+    recipe = replace(RECIPE, validation_share=0.4, validate_every_steps=2)
+    trainer = Trainer(recipe, faces, tmp_path, torch.device("cpu"))
+    assert trainer.validation
+    assert len(trainer.faces) + len(trainer.validation) == len(faces)
+    trainer.train()
+    rows = (tmp_path / "validation.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "2", "3", "4", "5"]
+    assert 0 < float(rows[-1].split(",")[2]) < 2
+    assert cv2.imread(str(tmp_path / "validation" / "000005.jpg")) is not None
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    losses = events.Scalars("loss/train")
+    assert [event.step for event in losses] == [1, 2, 3, 4, 5]
+    logged = (tmp_path / "log.csv").read_text().splitlines()[1:]
+    assert [e.value for e in losses] == pytest.approx([float(r.split(",")[2]) for r in logged])
+    assert [event.step for event in events.Scalars("nme/validation")] == [2, 3, 4, 5]
+    assert len(events.Images("validation")) == 4
 
 
 @needs_face_data
