@@ -5,9 +5,11 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 
 import uvicorn
 
+from app.api.connection import Connection, ConnectionLimits
 from app.errors import StartupError
 from app.main import create_app
 from app.service import Service
@@ -20,8 +22,10 @@ def main() -> None:
     try:
         settings = read_settings()
         configure_logging(settings.log_level)
+        limits = ConnectionLimits.of_settings(settings)
         listener = _listen(settings)
         service = Service(settings)
+        app = create_app(service)
     except StartupError as error:
         sys.exit(f"lwbafa: {error}")
     # uvicorn raises the signal again once all is answered: a stop that was asked for is a success,
@@ -30,7 +34,8 @@ def main() -> None:
     host, port = listener.getsockname()[:2]
     logging.getLogger(__name__).info("listening on http://%s:%d", host, port)
     config = uvicorn.Config(
-        create_app(service),
+        app,
+        http=partial(Connection, limits=limits, metrics=service.metrics),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         # Nothing here speaks WebSocket, and uvicorn would log the callers of those who try.

@@ -5,14 +5,16 @@ Callers get them as RFC 9457 problem documents.
     ServiceError
     ├── StartupError          the process ends before it serves (not an HTTP answer)
     └── RequestError          an HTTP answer
-        ├── EmptyBody, NotAnImage, TruncatedImage, BadMultipart            400
+        ├── BadRequest, EmptyBody, NotAnImage, TruncatedImage, BadMultipart 400
+        ├── ApiKeyMissing, ApiKeyWrong                                     401
         ├── NotFound                                                       404
         ├── MethodNotAllowed                                               405
         ├── UploadTooSlow                                                  408
         ├── TooManyBytes, TooManyPixels                                    413
         ├── UnsupportedMediaType                                           415
         ├── InvalidParameter, MissingImageField                            422
-        ├── QueueFull                                                      429
+        ├── QueueFull, TooManyUploads, RateLimited                         429
+        ├── HeadersTooLarge                                                431
         ├── InferenceFailed, InternalError                                 500
         ├── NotReady                                                       503
         └── DeadlineExceeded                                               504
@@ -43,6 +45,16 @@ class RequestError(ServiceError):
         self.headers = dict(headers or {})
 
 
+def request_errors(root: type[RequestError] = RequestError) -> list[type[RequestError]]:
+    """Every kind of HTTP error answer: the tree's leaves, in its order."""
+    below = root.__subclasses__()
+    return [leaf for error in below for leaf in request_errors(error)] if below else [root]
+
+
+class BadRequest(RequestError):
+    status, code, title = 400, "bad_request", "The request is not well-formed HTTP"
+
+
 class EmptyBody(RequestError):
     status, code, title = 400, "empty_body", "The request carries no image bytes"
 
@@ -59,6 +71,14 @@ class BadMultipart(RequestError):
     status, code, title = 400, "bad_multipart", "The multipart body cannot be read"
 
 
+class ApiKeyMissing(RequestError):
+    status, code, title = 401, "api_key_missing", "This path needs an API key"
+
+
+class ApiKeyWrong(RequestError):
+    status, code, title = 401, "api_key_wrong", "The API key is not known"
+
+
 class NotFound(RequestError):
     status, code, title = 404, "not_found", "There is nothing at this path"
 
@@ -68,7 +88,7 @@ class MethodNotAllowed(RequestError):
 
 
 class UploadTooSlow(RequestError):
-    status, code, title = 408, "upload_too_slow", "The upload took too long"
+    status, code, title = 408, "upload_too_slow", "The request took too long to arrive"
 
 
 class TooManyBytes(RequestError):
@@ -76,7 +96,7 @@ class TooManyBytes(RequestError):
 
 
 class TooManyPixels(RequestError):
-    status, code, title = 413, "too_many_pixels", "The image has more pixels than accepted"
+    status, code, title = 413, "too_many_pixels", "The image is larger than accepted"
 
 
 class UnsupportedMediaType(RequestError):
@@ -93,6 +113,18 @@ class MissingImageField(RequestError):
 
 class QueueFull(RequestError):
     status, code, title = 429, "queue_full", "The service has as much work as it accepts"
+
+
+class TooManyUploads(RequestError):
+    status, code, title = 429, "too_many_uploads", "Uploads take as much memory as they may"
+
+
+class RateLimited(RequestError):
+    status, code, title = 429, "rate_limited", "This API key has made too many requests"
+
+
+class HeadersTooLarge(RequestError):
+    status, code, title = 431, "headers_too_large", "The request's headers are too large"
 
 
 class InferenceFailed(RequestError):

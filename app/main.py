@@ -8,13 +8,22 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app.api import align, probes
+from app.api.guard import ApiKeyGuard, SecurityHeaders
+from app.api.openapi import install_openapi
 from app.api.problems import install_problem_answers
+from app.api.upload import UploadMemory
+from app.keys import KeyRing
 from app.service import Service
 from app.telemetry import RequestTelemetry
 
 
 def create_app(service: Service) -> FastAPI:
-    """The ASGI application around a loaded service, which it starts and stops."""
+    """The ASGI application around a loaded service, which it starts and stops.
+
+    Raises StartupError if the API keys that the settings name are not right.
+    """
+    settings, metrics = service.settings, service.metrics
+    keys = KeyRing.of_settings(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -31,8 +40,18 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.upload_memory = memory = UploadMemory(
+        settings.max_held_upload_bytes, service.retry_after
+    )
+    metrics.upload_bytes.set_function(lambda: memory.held_bytes)
     app.include_router(align.router)
     app.include_router(probes.router)
-    install_problem_answers(app, service.metrics)
-    app.add_middleware(RequestTelemetry, metrics=service.metrics)
+    install_openapi(app, keys_needed=keys is not None)
+    # From the innermost outwards: a request passes them from the last to the first.
+    if keys is not None:
+        rate = settings.api_key_requests_per_minute
+        app.add_middleware(ApiKeyGuard, keys=keys, requests_per_minute=rate, metrics=metrics)
+    install_problem_answers(app, metrics)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestTelemetry, metrics=metrics)
     return app

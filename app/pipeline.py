@@ -94,11 +94,13 @@ class Pipeline:
         batcher: Batcher[Image, Alignment],
         workers: Executor,
         max_image_pixels: int,
+        max_image_side_px: int,
     ) -> None:
         self._detector = detector
         self._batcher = batcher
         self._workers = workers
         self._max_image_pixels = max_image_pixels
+        self._max_image_side_px = max_image_side_px
 
     async def align(
         self,
@@ -158,7 +160,7 @@ class Pipeline:
         return _Prepared(photograph, chosen, crops, pixels)
 
     def _open(self, data: bytes) -> Photograph:
-        header = read_header(data, self._max_image_pixels)
+        header = read_header(data, self._max_image_pixels, self._max_image_side_px)
         orientation = Orientation.of_exif(header.orientation)
         return Photograph(header, orientation.upright(decode(data, header)), orientation)
 

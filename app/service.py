@@ -49,7 +49,11 @@ class Service:
         self._worker_count = settings.worker_threads or granted_cpus()
         self.workers = ThreadPoolExecutor(self._worker_count, "worker")
         self.pipeline = Pipeline(
-            self._detector, self._batcher, self.workers, settings.max_image_pixels
+            self._detector,
+            self._batcher,
+            self.workers,
+            settings.max_image_pixels,
+            settings.max_image_side_px,
         )
         self._inflight = 0
         self._detector_ready = threading.Event()
@@ -83,16 +87,24 @@ class Service:
         }
         return [reason for reason, holds in reasons.items() if holds]
 
-    @contextmanager
-    def admission(self) -> Iterator[None]:
-        """Hold one of the places for requests. Raises QueueFull or NotReady."""
+    def check_admission(self) -> None:
+        """Raises QueueFull or NotReady if a request could not be admitted now."""
         if reasons := self.not_ready_reasons():
             raise NotReady(f"Not ready: {', '.join(reasons)}.", headers=retry_after(0))
         if self._inflight >= self.settings.max_inflight_requests:
             raise QueueFull(
                 f"{self._inflight} requests are in progress already.",
-                headers=retry_after(self._batcher.expected_wait_s()),
+                headers=self.retry_after(),
             )
+
+    def retry_after(self) -> dict[str, str]:
+        """The header that says when the work at hand will be done."""
+        return retry_after(self._batcher.expected_wait_s())
+
+    @contextmanager
+    def admission(self) -> Iterator[None]:
+        """Hold one of the places for requests. Raises QueueFull or NotReady."""
+        self.check_admission()
         self._inflight += 1
         try:
             yield

@@ -51,8 +51,14 @@ class Settings(BaseSettings):
         0.4, gt=0, lt=1, description="Least confidence for a detected face"
     )
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, description="Largest accepted body")
+    max_held_upload_bytes: int = Field(
+        256 * 2**20, description="Most bytes of all uploads held at once; two of the largest fit"
+    )
     max_image_pixels: int = Field(
         50_000_000, ge=4096, le=1 << 28, description="Largest accepted width × height"
+    )
+    max_image_side_px: int = Field(
+        20_000, ge=64, le=1 << 16, description="Longest accepted side of an image"
     )
     max_request_faces: int = Field(
         32, ge=1, description="Most faces or boxes in one request; at most MAX_QUEUE_FACES"
@@ -60,19 +66,56 @@ class Settings(BaseSettings):
     max_batch_faces: int = Field(8, ge=1, le=256, description="Most faces in one forward pass")
     max_queue_faces: int = Field(64, ge=1, description="Most faces waiting for the network")
     max_inflight_requests: int = Field(
-        64, ge=1, description="Most requests being read or worked on at once"
+        64, ge=1, description="Most requests being worked on at once"
+    )
+    max_connections: int = Field(
+        1000,
+        ge=8,
+        description="Most open connections; beyond, the one that idles longest is closed",
+    )
+    header_timeout_ms: int = Field(
+        10_000, ge=1, description="Longest time that receiving a request's headers may take"
     )
     upload_timeout_ms: int = Field(
-        30_000, ge=1, description="Longest time that receiving a body may take"
+        30_000,
+        ge=1,
+        description="Longest time that receiving a body, or sending its answer, may take",
     )
     request_deadline_ms: int = Field(
         10_000, ge=1, description="Longest time between a received body and its answer"
     )
 
+    api_keys_file: Path | None = Field(
+        None, description="File of API keys, one `name:sha256` a line; read again when it changes"
+    )
+    api_keys: str = Field(
+        "", description="API keys as `name:sha256`, separated by commas or spaces"
+    )
+    api_key_requests_per_minute: int = Field(
+        0, ge=0, description="Most requests a minute with one API key; 0 sets no limit"
+    )
+
+    @property
+    def wants_api_keys(self) -> bool:
+        """Whether `/v1` needs an API key."""
+        return bool(self.api_keys or self.api_keys_file)
+
     @model_validator(mode="after")
     def _a_request_fits_the_queue(self) -> Self:
         if self.max_request_faces > self.max_queue_faces:
             raise ValueError("LWBAFA_MAX_REQUEST_FACES cannot exceed LWBAFA_MAX_QUEUE_FACES")
+        return self
+
+    @model_validator(mode="after")
+    def _uploads_fit_the_memory_for_them(self) -> Self:
+        if self.max_held_upload_bytes < 2 * self.max_upload_bytes:
+            raise ValueError("LWBAFA_MAX_HELD_UPLOAD_BYTES is less than two uploads may bring")
+        return self
+
+    @model_validator(mode="after")
+    def _a_rate_is_somebodys(self) -> Self:
+        if self.api_key_requests_per_minute and not self.wants_api_keys:
+            raise ValueError("LWBAFA_API_KEY_REQUESTS_PER_MINUTE needs API keys")
         return self
 
 

@@ -2,10 +2,13 @@
 
 import json
 import logging
+import re
+import secrets
 import sys
 import time
 import uuid
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,12 +71,29 @@ class Metrics:
         )
         self.inflight = Gauge(
             "lwbafa_inflight_requests",
-            "Alignment requests being read or worked on",
+            "Alignment requests being worked on, their bodies complete",
+            registry=self.registry,
+        )
+        self.upload_bytes = Gauge(
+            "lwbafa_upload_bytes", "Bytes of uploads held in memory", registry=self.registry
+        )
+        self.closed_connections = Counter(
+            "lwbafa_closed_connections",
+            "Connections closed for their caller's slowness, or to make room, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.key_requests = Counter(
+            "lwbafa_key_requests",
+            "Requests by the name of their API key, refused ones included",
+            ["key"],
             registry=self.registry,
         )
         self.model = Info("lwbafa_model", "The checkpoint that answers", registry=self.registry)
         for reason in ("ended", "deadline", "failed"):
             self.dropped_faces.labels(reason)
+        for reason in ("slow", "crowded"):
+            self.closed_connections.labels(reason)
 
     def observe_stages(self, seconds: Mapping[str, float]) -> None:
         """Record one answered request's time by stage."""
@@ -90,8 +110,38 @@ class Metrics:
         self.dropped_faces.labels("failed").inc(report.failed)
 
 
+TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+KNOWN_TRACE_FLAGS = 0x03  # sampled, random trace id
+
+
+class Trace(NamedTuple):
+    """One request's place in a distributed trace (W3C Trace Context): the ids are hexadecimal."""
+
+    trace_id: str
+    span_id: str
+    flags: int
+
+    @classmethod
+    def of_headers(cls, headers: list[tuple[bytes, bytes]]) -> "Trace":
+        """This service's span in the caller's trace; in a new one if there is no valid header."""
+        sent = [value for name, value in headers if name == b"traceparent"]
+        match = TRACEPARENT.fullmatch(sent[0]) if len(sent) == 1 else None
+        span_id = secrets.token_hex(8)
+        if match:
+            version, trace_id, parent_id, flags, more = match.groups()
+            known = version != b"ff" and not (version == b"00" and more)
+            if known and trace_id.strip(b"0") and parent_id.strip(b"0"):
+                return cls(trace_id.decode(), span_id, int(flags, 16) & KNOWN_TRACE_FLAGS)
+        return cls(secrets.token_hex(16), span_id, 0)
+
+    @property
+    def traceparent(self) -> str:
+        """The header that passes the trace on."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+
+
 class RequestTelemetry:
-    """ASGI middleware: gives every request an id, a latency sample and a log line.
+    """ASGI middleware: gives every request an id, a trace, a latency sample and a log line.
 
     The line holds method, route, status and time: nothing of the upload, the query or the caller.
     """
@@ -105,7 +155,9 @@ class RequestTelemetry:
             await self._app(scope, receive, send)
             return
         request_id = uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        trace = Trace.of_headers(scope["headers"])
+        state = scope.setdefault("state", {})
+        state.update(request_id=request_id, trace_id=trace.trace_id)
         status = CLIENT_CLOSED_REQUEST  # what stays if the caller leaves before an answer begins
         started = time.perf_counter()
 
@@ -116,6 +168,7 @@ class RequestTelemetry:
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
+                    (b"traceparent", trace.traceparent.encode()),
                 ]
             await send(message)
 
@@ -127,19 +180,21 @@ class RequestTelemetry:
             route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if route != "unmatched" else "any"
             self._metrics.requests.labels(route, method, str(status)).observe(seconds)
-            access_log.info(
-                "request",
-                extra={
-                    "fields": {
-                        "request_id": request_id,
-                        "method": method,
-                        "route": route,
-                        "status": status,
-                        "code": scope["state"].get("problem_code"),
-                        "ms": round(seconds * 1000, 1),
-                    }
-                },
-            )
+            fields = {
+                **log_fields(state),
+                "method": method,
+                "route": route,
+                "status": status,
+                "code": state.get("problem_code"),
+                "api_key": state.get("api_key"),
+                "ms": round(seconds * 1000, 1),
+            }
+            access_log.info("request", extra={"fields": fields})
+
+
+def log_fields(state: Mapping[str, Any]) -> dict[str, str]:
+    """What ties a log line to its request."""
+    return {"request_id": state["request_id"], "trace_id": state["trace_id"]}
 
 
 class JsonLines(logging.Formatter):

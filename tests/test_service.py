@@ -98,6 +98,7 @@ async def test_a_bug_is_a_problem_document_without_a_traceback(
         assert (response.status_code, response.json()["code"]) == (500, "internal_error")
         assert response.json()["request_id"] == response.headers["x-request-id"]
         assert "secret" not in response.text
+        assert "Traceback" not in response.text
         metrics = (await http.get("/metrics")).text
     assert 'lwbafa_errors_total{code="internal_error"} 1.0' in metrics
     assert 'status="500"' in metrics

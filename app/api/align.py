@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from app.api import answers
+from app.api.openapi import OF_EVERY_REQUEST, of_any_route, problem_responses
 from app.api.problems import explain
-from app.api.schemas import BOXES, AlignQuery, AlignResponse, Frame, ModelList, Problem
-from app.api.upload import read_image
+from app.api.schemas import BOXES, AlignQuery, AlignResponse, Frame, ModelList
+from app.api.upload import UploadMemory, read_image
 from app.errors import DeadlineExceeded, InvalidParameter, UploadTooSlow
 from app.imaging.crop import FaceBox
 from app.imaging.header import MEDIA_TYPES
@@ -21,7 +22,7 @@ from app.pipeline import Timings
 from app.service import Service
 from app.settings import Settings
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", responses=problem_responses(OF_EVERY_REQUEST))
 
 Answer = TypeVar("Answer")
 
@@ -70,24 +71,6 @@ EXAMPLE_ANSWER = {
 }
 """Shortened; what every field means stands in the schemas."""
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": text,
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    }
-    for status, text in {
-        400: "Not an image, truncated, or empty",
-        408: "The upload took too long",
-        413: "Too many bytes or pixels",
-        415: "Not a kind of content that is accepted",
-        422: "A parameter or the form is wrong",
-        429: "Too much work is waiting; see Retry-After",
-        500: "The network failed",
-        503: "Starting or stopping",
-        504: "Too late",
-    }.items()
-}
-
 
 @router.post(
     "/align",
@@ -103,32 +86,36 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
                 "image/png": {"schema": BINARY},
             },
         },
-        **PROBLEMS,
+        **problem_responses(of_any_route()),
     },
     openapi_extra={"requestBody": REQUEST_BODY},
 )
 async def align(request: Request, query: Annotated[AlignQuery, Query()]) -> Response:
     """Find and align the faces of one uploaded photograph; nothing of it is kept."""
     service: Service = request.app.state.service
+    memory: UploadMemory = request.app.state.upload_memory
     boxes = _boxes(query.boxes, service.settings.max_request_faces)
     timings = Timings()
-    with service.admission():
+    service.check_admission()
+    with memory.upload() as take:
         with timings.stage("read"):
-            data = await _read_in_time(request, service.settings)
-        seconds = service.settings.request_deadline_ms / 1000
-        deadline = time.monotonic() + seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await _answer(request, data, query, boxes, service, deadline, timings)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"No answer within {seconds:g} seconds.") from error
+            data = await _read_in_time(request, service.settings, take)
+        # Only now a place is taken: a slow upload keeps nobody else out.
+        with service.admission():
+            seconds = service.settings.request_deadline_ms / 1000
+            deadline = time.monotonic() + seconds
+            try:
+                async with asyncio.timeout(seconds):
+                    return await _answer(request, data, query, boxes, service, deadline, timings)
+            except TimeoutError as error:
+                raise DeadlineExceeded(f"No answer within {seconds:g} seconds.") from error
 
 
-async def _read_in_time(request: Request, settings: Settings) -> bytes:
+async def _read_in_time(request: Request, settings: Settings, take: Callable[[int], None]) -> bytes:
     seconds = settings.upload_timeout_ms / 1000
     try:
         async with asyncio.timeout(seconds):
-            return await read_image(request, settings.max_upload_bytes)
+            return await read_image(request, settings.max_upload_bytes, take)
     except TimeoutError as error:
         raise UploadTooSlow(f"The body did not arrive within {seconds:g} seconds.") from error
 
@@ -165,7 +152,7 @@ async def _answer(
     service.metrics.observe_stages(timings.seconds)
     milliseconds = {stage: round(1000 * took, 3) for stage, took in timings.seconds.items()}
     server_timing = ", ".join(f"{stage};dur={took}" for stage, took in milliseconds.items())
-    headers = {"Server-Timing": server_timing, "Cache-Control": "no-store"}
+    headers = {"Server-Timing": server_timing}
     if png is not None:
         return Response(png, headers=headers, media_type="image/png")
     answer = AlignResponse(

@@ -17,7 +17,12 @@ class Readiness(BaseModel):
     reasons: list[str]
 
 
-@router.get("/livez", summary="Is this process worth keeping?", response_class=PlainTextResponse)
+@router.get(
+    "/livez",
+    summary="Is this process worth keeping?",
+    response_class=PlainTextResponse,
+    responses={503: {"content": {"text/plain": {}}, "description": "Only a restart helps"}},
+)
 async def livez(request: Request) -> Response:
     """200 while the network's thread runs; 503 means that only a restart helps."""
     service: Service = request.app.state.service

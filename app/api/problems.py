@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,7 +18,7 @@ from app.errors import (
     NotFound,
     RequestError,
 )
-from app.telemetry import CLIENT_CLOSED_REQUEST, Metrics
+from app.telemetry import CLIENT_CLOSED_REQUEST, Metrics, log_fields
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -26,40 +26,34 @@ logger = logging.getLogger(__name__)
 
 
 def install_problem_answers(app: FastAPI, metrics: Metrics) -> None:
-    """Answer every exception of the app with a problem document."""
-    app.add_middleware(UnexpectedErrors, metrics=metrics)
-
-    def answer(request: Request, error: RequestError) -> Response:
-        return _answer(request, error, metrics)
-
-    @app.exception_handler(RequestError)
-    async def on_request_error(request: Request, error: RequestError) -> Response:
-        if error.status == 500:
-            fields = {"request_id": request.state.request_id, "code": error.code}
-            logger.error(error.detail, exc_info=error.__cause__, extra={"fields": fields})
-        return answer(request, error)
+    """Answer every exception of the app, and of its middleware so far, with a problem document."""
+    app.add_middleware(ProblemAnswers, metrics=metrics)
 
     @app.exception_handler(RequestValidationError)
-    async def on_validation_error(request: Request, error: RequestValidationError) -> Response:
+    async def on_validation_error(request: Request, error: RequestValidationError) -> NoReturn:
         first = error.errors()[0]
         # The location starts with "query", which the problem's title says already.
         named = {**first, "loc": first["loc"][1:]}
-        return answer(request, InvalidParameter(explain(named, "")))
+        raise InvalidParameter(explain(named, ""))
 
     @app.exception_handler(HTTPException)
-    async def on_http_exception(request: Request, error: HTTPException) -> Response:
+    async def on_http_exception(request: Request, error: HTTPException) -> NoReturn:
         """What the router itself refuses: an unknown path, a wrong method."""
         if error.status_code == MethodNotAllowed.status:
-            return answer(request, MethodNotAllowed("See Allow for the methods.", error.headers))
-        return answer(request, NotFound("No such path; /docs lists them all."))
+            raise MethodNotAllowed("See Allow for the methods.", error.headers)
+        raise NotFound("No such path; /docs lists them all.")
 
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:
         return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-class UnexpectedErrors:
-    """ASGI middleware: a bug's traceback goes to the log, its caller gets an id to quote."""
+class ProblemAnswers:
+    """ASGI middleware: every exception becomes a problem document.
+
+    An error of the tree tells its caller what it is. A bug's traceback goes to the log, and its
+    caller gets an id to quote.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -78,25 +72,34 @@ class UnexpectedErrors:
         except Exception as error:
             if scope["type"] != "http" or started:
                 raise
-            request = Request(scope)
-            fields = {"request_id": request.state.request_id, "code": InternalError.code}
-            logger.error("unexpected error", exc_info=error, extra={"fields": fields})
-            bug = InternalError("The error has been logged under this request_id.")
-            await _answer(request, bug, self._metrics)(scope, receive, send)
+            await self._answer(error, scope["state"])(scope, receive, send)
+
+    def _answer(self, error: Exception, state: dict[str, Any]) -> Response:
+        if isinstance(error, RequestError):
+            problem, cause, message = error, error.__cause__, error.detail
+        else:
+            problem = InternalError("The error has been logged under this request_id.")
+            cause, message = error, "unexpected error"
+        if problem.status == 500:
+            fields = {**log_fields(state), "code": problem.code}
+            logger.error(message, exc_info=cause, extra={"fields": fields})
+        self._metrics.errors.labels(problem.code).inc()
+        state["problem_code"] = problem.code
+        body = problem_document(problem, state["request_id"])
+        return Response(body, problem.status, problem.headers, MEDIA_TYPE)
 
 
-def _answer(request: Request, error: RequestError, metrics: Metrics) -> Response:
-    metrics.errors.labels(error.code).inc()
-    request.state.problem_code = error.code
+def problem_document(error: RequestError, request_id: str) -> bytes:
+    """The error as JSON."""
     problem = Problem(
         type="about:blank",
         title=error.title,
         status=error.status,
         detail=error.detail,
         code=error.code,
-        request_id=request.state.request_id,
+        request_id=request_id,
     )
-    return Response(problem.model_dump_json(), error.status, error.headers, MEDIA_TYPE)
+    return problem.model_dump_json().encode()
 
 
 def explain(problem: Mapping[str, Any], root: str) -> str:

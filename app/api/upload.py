@@ -1,6 +1,7 @@
 """Reading one image out of a request body, in memory and within the limits."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -11,12 +12,49 @@ from app.errors import (
     EmptyBody,
     MissingImageField,
     TooManyBytes,
+    TooManyUploads,
     UnsupportedMediaType,
 )
 from app.imaging.header import MEDIA_TYPES
 
 MULTIPART_OVERHEAD_BYTES = 16 * 1024
 MAX_FIELDS = 8
+
+
+class UploadMemory:
+    """Counts the bytes of all uploads at hand, from their arrival until their request ends.
+
+    An upload that is slow takes only what it has brought, and one that finds the memory full frees
+    its own part at once.
+    """
+
+    def __init__(self, max_bytes: int, retry_after: Callable[[], dict[str, str]]) -> None:
+        self.held_bytes = 0
+        self._max_bytes = max_bytes
+        self._retry_after = retry_after
+
+    @contextmanager
+    def upload(self) -> Iterator[Callable[[int], None]]:
+        """One request's part: call with each chunk's length, before more is read.
+
+        Raises TooManyUploads (with Retry-After), at once if the memory is full already.
+        """
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal mine
+            mine += count
+            self.held_bytes += count
+            if self.held_bytes >= self._max_bytes:
+                raise TooManyUploads(
+                    f"Uploads at hand take {self._max_bytes} bytes.", headers=self._retry_after()
+                )
+
+        try:
+            take(0)
+            yield take
+        finally:
+            self.held_bytes -= mine
 
 
 class _InMemoryParser(MultiPartParser):
@@ -30,18 +68,20 @@ class _InMemoryParser(MultiPartParser):
         self.ended = True
 
 
-async def read_image(request: Request, max_bytes: int) -> bytes:
+async def read_image(request: Request, max_bytes: int, take: Callable[[int], None]) -> bytes:
     """The encoded image of a raw `image/*` body, or of the multipart field `image`.
 
-    Raises UnsupportedMediaType, TooManyBytes, EmptyBody, BadMultipart, MissingImageField.
+    `take` hears of every chunk's length and may refuse it. What the headers tell is refused before
+    the body is read. Raises UnsupportedMediaType, TooManyBytes, EmptyBody, BadMultipart,
+    MissingImageField.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type in MEDIA_TYPES.values():
-        data = b"".join([chunk async for chunk in _limited(request, max_bytes)])
+        data = b"".join([chunk async for chunk in _limited(request, max_bytes, take)])
     elif media_type == "multipart/form-data":
-        data = await _image_field(request, max_bytes)
+        data = await _image_field(request, max_bytes, take)
     else:
         accepted = ", ".join(("multipart/form-data", *MEDIA_TYPES.values()))
         raise UnsupportedMediaType(f"The body's type must be one of {accepted}.")
@@ -52,18 +92,18 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
     return data
 
 
-async def _image_field(request: Request, max_bytes: int) -> bytes:
-    body = _limited(request, max_bytes + MULTIPART_OVERHEAD_BYTES)
+async def _image_field(request: Request, max_bytes: int, take: Callable[[int], None]) -> bytes:
+    body = _limited(request, max_bytes + MULTIPART_OVERHEAD_BYTES, take)
     parser = _InMemoryParser(
         request.headers, body, max_files=1, max_fields=MAX_FIELDS, max_part_size=1024
     )
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError, UnicodeError) as error:
+    except (MultiPartException, ValueError, LookupError) as error:  # the latter of odd charsets
         raise BadMultipart("The body is not a well-formed multipart form with one file.") from error
-    if not parser.ended:
-        raise BadMultipart("The form ends before its closing boundary.")
     try:
+        if not parser.ended:
+            raise BadMultipart("The form ends before its closing boundary.")
         field = form.get("image")
         if not isinstance(field, UploadFile):
             raise MissingImageField("Send the image as a file in the form field named image.")
@@ -72,7 +112,9 @@ async def _image_field(request: Request, max_bytes: int) -> bytes:
         await form.close()
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _limited(
+    request: Request, max_bytes: int, take: Callable[[int], None]
+) -> AsyncGenerator[bytes, None]:
     """The body's chunks. Raises TooManyBytes as soon as it is known, by header or by count."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
@@ -82,6 +124,7 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
         received += len(chunk)
         if received > max_bytes:
             raise _too_many_bytes(max_bytes)
+        take(len(chunk))
         yield chunk
 
 

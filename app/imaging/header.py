@@ -53,7 +53,7 @@ def sniff(data: bytes) -> str:
     raise UnsupportedMediaType("The bytes are not a JPEG, PNG or WebP image.")
 
 
-def read_header(data: bytes, max_pixels: int) -> ImageHeader:
+def read_header(data: bytes, max_pixels: int, max_side_px: int) -> ImageHeader:
     """Format, size and orientation of an encoded image, without decoding it.
 
     Raises EmptyBody, UnsupportedMediaType, NotAnImage, TruncatedImage, TooManyPixels.
@@ -70,6 +70,8 @@ def read_header(data: bytes, max_pixels: int) -> ImageHeader:
         raise TooManyPixels(
             f"{width} × {height} pixels are more than the {max_pixels} that are accepted."
         )
+    if max(width, height) > max_side_px:
+        raise TooManyPixels(f"{width} × {height} is longer than the {max_side_px} px accepted.")
     if format_name == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise TruncatedImage("The webp data ends early.")
     return ImageHeader(format_name, width, height, _orientation(exif))

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from app.imaging.crop import Image
+from tests.api.raw import connect, head
 from tests.conftest import encode, running_server
 
 JPEG = {"Content-Type": "image/jpeg"}
@@ -17,7 +18,12 @@ JPEG = {"Content-Type": "image/jpeg"}
 @pytest.fixture(scope="module")
 def narrow_client() -> Iterator[httpx.Client]:
     """A client of a server with small limits."""
-    limits = {"max_upload_bytes": 100_000, "max_image_pixels": 262_144, "max_request_faces": 2}
+    limits = {
+        "max_upload_bytes": 100_000,
+        "max_image_pixels": 262_144,
+        "max_image_side_px": 512,
+        "max_request_faces": 2,
+    }
     with running_server(**limits) as url, httpx.Client(base_url=url, timeout=60) as http:
         yield http
 
@@ -97,6 +103,7 @@ def test_text_in_the_image_field(client: httpx.Client) -> None:
         ("multipart/form-data", b"no boundary"),
         ("multipart/form-data; boundary=x", b"--y\r\nnonsense"),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\nno disposition\r\n--x--\r\n"),
+        ("multipart/form-data; boundary=x; charset=base64", b"--x\r\n\r\na\r\n--x--\r\n"),
     ],
 )
 def test_broken_multipart(client: httpx.Client, content_type: str, body: bytes) -> None:
@@ -131,6 +138,20 @@ def test_too_many_pixels(narrow_client: httpx.Client) -> None:
     assert_problem(response, 413, "too_many_pixels")
 
 
+@pytest.mark.parametrize("size", [(1, 513), (513, 1), (511, 513)])
+def test_a_longer_side_than_accepted(narrow_client: httpx.Client, size: tuple[int, int]) -> None:
+    body = encode(np.zeros((*size, 3), np.uint8), ".png")
+    assert_problem(narrow_client.post("/v1/align", files={"image": body}), 413, "too_many_pixels")
+
+
+@pytest.mark.parametrize("size", [(1, 512), (512, 1), (1, 1)])
+def test_a_picture_of_one_row_is_a_picture(client: httpx.Client, size: tuple[int, int]) -> None:
+    body = encode(np.zeros((*size, 3), np.uint8), ".png")
+    for accept in ("application/json", "image/png"):
+        response = client.post("/v1/align", files={"image": body}, headers={"Accept": accept})
+        assert response.status_code == 200
+
+
 def test_exactly_the_limits_are_accepted(narrow_client: httpx.Client) -> None:
     body = encode(np.zeros((512, 512, 3), np.uint8), ".png")
     padded = body + bytes(100_000 - len(body))
@@ -138,6 +159,39 @@ def test_exactly_the_limits_are_accepted(narrow_client: httpx.Client) -> None:
         "/v1/align", content=padded, headers={"Content-Type": "image/png"}
     )
     assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status", "code"),
+    [
+        (head("image/jpeg", "Content-Length: 100001"), 413, "too_many_bytes"),
+        (head("multipart/form-data; boundary=x", "Content-Length: 999999"), 413, "too_many_bytes"),
+        (head("text/plain", "Content-Length: 100"), 415, "unsupported_media_type"),
+        (head("image/jpeg", "Content-Encoding: br"), 415, "unsupported_media_type"),
+    ],
+)
+def test_what_the_headers_tell_is_refused_before_the_body_is_read(
+    narrow_client: httpx.Client, request_head: bytes, status: int, code: str
+) -> None:
+    with connect(str(narrow_client.base_url), request_head) as caller:
+        answer = caller.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert code.encode() in answer
+
+
+def test_a_part_with_endless_headers(narrow_client: httpx.Client) -> None:
+    disposition = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n'
+    for lines in (b"A: b\r\n" * 20, b"A: " + b"b" * 9000 + b"\r\n"):
+        body = disposition + lines + b"\r\ndata\r\n--x--\r\n"
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        response = narrow_client.post("/v1/align", content=body, headers=headers)
+        assert_problem(response, 400, "bad_multipart")
+
+
+def test_too_many_fields(narrow_client: httpx.Client, astronaut_jpeg: bytes) -> None:
+    fields = {f"field {i}": "x" for i in range(9)}
+    response = narrow_client.post("/v1/align", data=fields, files={"image": astronaut_jpeg})
+    assert_problem(response, 400, "bad_multipart")
 
 
 def test_unknown_path_and_method(client: httpx.Client) -> None:

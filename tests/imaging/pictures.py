@@ -13,8 +13,10 @@ from PIL import Image as PillowImage
 from skimage.data import astronaut
 
 from app.imaging.crop import Image
+from app.imaging.header import ImageHeader, read_header
 
 LIMIT = 50_000_000
+MAX_SIDE_PX = 20_000
 
 # One recipe for each kind of file that a caller may send; the first letters name the format.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -36,6 +38,10 @@ def encode(picture: PillowImage.Image, recipe: str, **options: Any) -> bytes:
     file = io.BytesIO()
     picture.save(file, **RECIPES[recipe], **options)
     return file.getvalue()
+
+
+def header_of(data: bytes, max_pixels: int = LIMIT) -> ImageHeader:
+    return read_header(data, max_pixels, MAX_SIDE_PX)
 
 
 def pixels(picture: PillowImage.Image) -> Image:

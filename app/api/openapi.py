@@ -1,0 +1,92 @@
+"""What the OpenAPI document says beyond the routes: every error by its code, and the API keys."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.api.guard import is_guarded
+from app.api.problems import MEDIA_TYPE
+from app.api.schemas import Problem
+from app.errors import (
+    ApiKeyMissing,
+    ApiKeyWrong,
+    BadRequest,
+    HeadersTooLarge,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    RateLimited,
+    RequestError,
+    UploadTooSlow,
+    request_errors,
+)
+
+Responses = dict[int | str, dict[str, Any]]
+
+OF_EVERY_REQUEST = (
+    BadRequest,
+    ApiKeyMissing,
+    ApiKeyWrong,
+    UploadTooSlow,
+    RateLimited,
+    HeadersTooLarge,
+    InternalError,
+)
+OF_NO_ROUTE = (NotFound, MethodNotAllowed)
+
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+def problem_responses(errors: Iterable[type[RequestError]]) -> Responses:
+    """The `responses` of a route that may answer these errors: by status, with their codes."""
+    by_status: dict[int, list[type[RequestError]]] = {}
+    for error in errors:
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _problem_response(by_status[status]) for status in sorted(by_status)}
+
+
+def of_any_route() -> list[type[RequestError]]:
+    """Every error that a route may answer."""
+    return [error for error in request_errors() if error not in OF_NO_ROUTE]
+
+
+def _problem_response(errors: list[type[RequestError]]) -> dict[str, Any]:
+    codes = [error.code for error in errors]
+    schema = {
+        "allOf": [
+            {"$ref": "#/components/schemas/Problem"},
+            {"properties": {"code": {"enum": codes}}},
+        ]
+    }
+    return {
+        "description": "; ".join(f"`{error.code}`: {error.title}" for error in errors),
+        "content": {MEDIA_TYPE: {"schema": schema}},
+    }
+
+
+def install_openapi(app: FastAPI, keys_needed: bool) -> None:
+    """Complete the app's document: the problem schema with all codes, and who may call."""
+    of_routes = app.openapi
+    # With an empty alternative, a key is optional.
+    open_to_all: list[dict[str, list[str]]] = [] if keys_needed else [{}]
+    security = [*open_to_all, *({name: []} for name in SECURITY_SCHEMES)]
+
+    def complete() -> dict[str, Any]:
+        is_new = app.openapi_schema is None
+        document = of_routes()
+        if is_new:
+            problem = Problem.model_json_schema()
+            problem["properties"]["code"]["enum"] = [error.code for error in request_errors()]
+            document["components"]["schemas"]["Problem"] = problem
+            document["components"]["securitySchemes"] = SECURITY_SCHEMES
+            for path, operations in document["paths"].items():
+                if is_guarded(path):
+                    for operation in operations.values():
+                        operation["security"] = security
+        return document
+
+    app.openapi = complete  # type: ignore[method-assign]
