@@ -235,3 +235,22 @@ def test_a_crop_smaller_than_a_pixel_shows_that_pixel(side: float) -> None:
     image[12, 17] = (50, 150, 250)
     cut = Crop(17, 12, side).cut(image, 16)
     assert np.abs(cut.astype(int) - (50, 150, 250)).max() <= 10
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.builds(Crop, numbers(-50, 250), numbers(-50, 200), numbers(8, 300), numbers(-180, 180)),
+    st.integers(0, 60),
+    st.integers(0, 60),
+)
+def test_a_crop_shows_the_same_wherever_the_picture_lies_on_a_black_canvas(
+    crop: Crop, right: int, down: int
+) -> None:
+    """Outside the picture a crop is black, so a black margin around the picture changes nothing."""
+    image = blob_at(90, 70, 40)[:150, :200]
+    canvas = np.zeros((150 + 100 + down, 200 + 100 + right, 3), np.uint8)
+    canvas[down : down + 150, right : right + 200] = image
+    moved = crop._replace(center_x=crop.center_x + right, center_y=crop.center_y + down)
+    difference = crop.cut(image, 32).astype(int) - moved.cut(canvas, 32)
+    # A shrinking cut averages on a grid that moves along: it may differ where the picture ends.
+    assert np.abs(difference).mean() < 4

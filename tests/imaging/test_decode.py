@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from random import Random
 from typing import NamedTuple
 
 import cv2
@@ -15,13 +16,12 @@ from PIL import Image as PillowImage
 from app.errors import NotAnImage, RequestError, TruncatedImage
 from app.imaging.crop import Image
 from app.imaging.decode import decode
-from app.imaging.header import read_header
 from tests.imaging.pictures import (
-    LIMIT,
     RECIPES,
     encode,
     exif,
     forged_size,
+    header_of,
     mean_error,
     photograph,
     pixels,
@@ -37,7 +37,7 @@ RED = PillowImage.new("RGB", photograph().size, (255, 0, 0))
 
 
 def opened(data: bytes) -> Image:
-    return decode(data, read_header(data, LIMIT))
+    return decode(data, header_of(data))
 
 
 def saved(picture: PillowImage.Image, recipe: str, then: PillowImage.Image | None = None) -> bytes:
@@ -207,7 +207,7 @@ def test_a_file_with_its_end_replaced_shows_nothing_of_an_earlier_picture(
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_pixels_that_do_not_match_the_header_are_refused(recipe: str) -> None:
     data = encode(photograph(), recipe)
-    header = read_header(data, LIMIT)
+    header = header_of(data)
     for width, height in ((151, 200), (150, 199), (200, 150)):
         with pytest.raises(TruncatedImage):
             decode(data, header._replace(width=width, height=height))
@@ -234,7 +234,7 @@ def test_the_rows_that_a_jpeg_claims_but_lacks_are_even_grey(recipe: str) -> Non
 
 
 def test_a_header_before_nothing_that_can_be_decoded_is_refused() -> None:
-    header = read_header(encode(photograph(), "jpeg"), LIMIT)
+    header = header_of(encode(photograph(), "jpeg"))
     for data in (b"\x00", b"\xff\xd8\xff\xd9", b"not an image at all"):
         with pytest.raises(TruncatedImage):
             decode(data, header)
@@ -255,12 +255,41 @@ def test_a_damaged_file_becomes_a_picture_of_its_size_or_a_refusal(
     for place, value in changes:
         data[int(place * (len(data) - 1))] = value
     try:
-        header = read_header(bytes(data), 100_000)
+        header = header_of(bytes(data), 100_000)
         decoded = decode(bytes(data), header)
     except RequestError:
         return
     assert decoded.shape == (header.height, header.width, 3)
     assert decoded.dtype == np.uint8
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(["png", "webp lossless"]),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.randoms(use_true_random=False),
+)
+def test_lossless_files_of_any_size_and_content_come_back_bit_by_bit(
+    recipe: str, width: int, height: int, random: Random
+) -> None:
+    image = np.frombuffer(random.randbytes(3 * width * height), np.uint8)
+    image = image.reshape(height, width, 3)
+    assert np.array_equal(opened(encode(PillowImage.fromarray(image), recipe)), image)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(RECIPES)), st.integers(0, 10_000), st.binary(max_size=40))
+def test_a_file_cut_anywhere_and_followed_by_anything_has_its_size_or_is_refused(
+    recipe: str, cut: int, tail: bytes
+) -> None:
+    data = SMALL[recipe][: cut % len(SMALL[recipe])] + tail
+    try:
+        decoded = opened(data)
+    except RequestError as error:
+        assert error.status in (400, 413, 415)  # noqa: PT017
+        return
+    assert decoded.shape == (16, 24, 3)
 
 
 def test_opencv_has_a_limit_of_its_own_behind_ours() -> None:

@@ -18,7 +18,15 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.imaging.header import ImageHeader, read_header, sniff
-from tests.imaging.pictures import LIMIT, RECIPES, encode, exif, forged_size, photograph
+from tests.imaging.pictures import (
+    LIMIT,
+    RECIPES,
+    encode,
+    exif,
+    forged_size,
+    header_of,
+    photograph,
+)
 
 # Pillow warns of damaged EXIF. In the service that ends nothing, so it must not do so here.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -59,13 +67,13 @@ def test_the_webp_files_of_these_tests_have_all_three_kinds_of_header() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_format_and_size_are_read(name: str) -> None:
     expected = "jpeg" if name == "mpo" else name.split()[0].rstrip(",")
-    assert read_header(FILES[name], LIMIT) == ImageHeader(expected, 150, 200, 1)
+    assert header_of(FILES[name]) == ImageHeader(expected, 150, 200, 1)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_smallest_picture_is_read(recipe: str) -> None:
     data = encode(PillowImage.new("RGB", (1, 1)), recipe)
-    assert read_header(data, 1)[1:3] == (1, 1)
+    assert header_of(data, 1)[1:3] == (1, 1)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -73,7 +81,7 @@ def test_the_smallest_picture_is_read(recipe: str) -> None:
 def test_the_exif_orientation_is_read_and_the_size_stays_the_stored_one(
     recipe: str, orientation: int
 ) -> None:
-    header = read_header(encode(photograph(), recipe, exif=exif(orientation)), LIMIT)
+    header = header_of(encode(photograph(), recipe, exif=exif(orientation)))
     assert header[1:] == (150, 200, orientation)
 
 
@@ -92,7 +100,7 @@ ORIENTATION = 0x0112
 def test_both_byte_orders_of_exif_are_understood(recipe: str, order: str) -> None:
     entry = struct.pack(order + "HHIHH", ORIENTATION, SHORT, 1, 6, 0)
     data = encode(photograph(), recipe, exif=tiff(entry, order))
-    assert read_header(data, LIMIT).orientation == 6
+    assert header_of(data).orientation == 6
 
 
 NONSENSE = {
@@ -116,7 +124,7 @@ NONSENSE = {
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("nonsense", NONSENSE)
 def test_exif_that_makes_no_sense_leaves_the_picture_as_stored(recipe: str, nonsense: str) -> None:
-    header = read_header(encode(photograph(), recipe, exif=NONSENSE[nonsense]), LIMIT)
+    header = header_of(encode(photograph(), recipe, exif=NONSENSE[nonsense]))
     assert header[1:] == (150, 200, 1)
 
 
@@ -140,21 +148,21 @@ def test_what_does_not_begin_like_a_jpeg_png_or_webp_is_refused(data: bytes) -> 
     with pytest.raises(UnsupportedMediaType):
         sniff(data)
     with pytest.raises(UnsupportedMediaType):
-        read_header(data, LIMIT)
+        header_of(data)
 
 
 def test_no_bytes_are_an_empty_body() -> None:
     with pytest.raises(EmptyBody):
         sniff(b"")
     with pytest.raises(EmptyBody):
-        read_header(b"", LIMIT)
+        header_of(b"")
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_limit_itself_is_accepted_and_one_pixel_more_is_not(name: str) -> None:
-    assert read_header(FILES[name], 150 * 200).width == 150
+    assert header_of(FILES[name], 150 * 200).width == 150
     with pytest.raises(TooManyPixels, match="150 × 200"):
-        read_header(FILES[name], 150 * 200 - 1)
+        header_of(FILES[name], 150 * 200 - 1)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -162,12 +170,12 @@ def test_a_header_that_claims_a_huge_picture_is_refused_at_no_cost(name: str) ->
     # The simple WebP headers cannot name more.
     side = 16383 if name in ("webp lossy", "webp lossless") else 20_000
     bomb = forged_size(FILES[name], side, side)
-    read_header(FILES[name], LIMIT)  # Pillow imports its readers once
+    header_of(FILES[name])  # Pillow imports its readers once
     tracemalloc.start()
     started = time.thread_time()
     try:
         with pytest.raises(TooManyPixels, match=f"{side} × {side}"):
-            read_header(bomb, LIMIT)
+            header_of(bomb)
         assert time.thread_time() - started < 0.1
         assert tracemalloc.get_traced_memory()[1] < 2 << 20
     finally:
@@ -179,9 +187,9 @@ def test_a_huge_webp_is_refused_before_pillow_sees_it(name: str) -> None:
     """Pillow would allocate the canvas; of these thirty bytes it could not even read the header."""
     start = forged_size(FILES[name], 16383, 16383)[:30]
     with pytest.raises(TooManyPixels):
-        read_header(start, LIMIT)
+        header_of(start)
     with pytest.raises(TruncatedImage):
-        read_header(start, 1 << 30)
+        header_of(start, 1 << 30)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +206,7 @@ def test_a_huge_webp_is_refused_before_pillow_sees_it(name: str) -> None:
 def test_a_header_that_ends_early_is_not_an_image(name: str, cuts: tuple[int, ...]) -> None:
     for cut in cuts:
         with pytest.raises(NotAnImage):
-            read_header(FILES[name][:cut], LIMIT)
+            header_of(FILES[name][:cut])
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("webp")])
@@ -206,12 +214,12 @@ def test_a_webp_that_ends_after_its_header_is_truncated(name: str) -> None:
     data = FILES[name]
     for cut in (30, 31, 40, len(data) // 2, len(data) - 2, len(data) - 1):
         with pytest.raises(TruncatedImage):
-            read_header(data[:cut], LIMIT)
+            header_of(data[:cut])
 
 
 def read_or_refuse(data: bytes) -> None:
     try:
-        header = read_header(data, LIMIT)
+        header = header_of(data)
     except RequestError:
         return
     assert header.format in MAGICS
@@ -245,10 +253,63 @@ def test_a_header_with_changed_bytes_meets_nothing_but_a_refusal(
     read_or_refuse(bytes(data))
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_the_longest_side_is_accepted_and_one_pixel_more_is_not(name: str) -> None:
+    assert read_header(FILES[name], LIMIT, 200).height == 200
+    with pytest.raises(TooManyPixels, match="150 × 200"):
+        read_header(FILES[name], LIMIT, 199)
+
+
+def test_a_row_of_fifty_million_pixels_is_refused() -> None:
+    for width, height in ((50_000_000, 1), (1, 50_000_000)):
+        with pytest.raises(TooManyPixels, match="longer than"):
+            header_of(forged_size(FILES["png"], width, height))
+
+
+# What each kind of header can hold at most.
+LARGEST = {"webp lossy": 16383, "webp lossless": 16384}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(FILES)), st.integers(1, 65535), st.integers(1, 65535))
+def test_the_size_that_a_header_states_is_the_size_that_is_read(
+    name: str, width: int, height: int
+) -> None:
+    width, height = (min(side, LARGEST.get(name, 65535)) for side in (width, height))
+    assert read_header(forged_size(FILES[name], width, height), 1 << 32, 1 << 16)[1:3] == (
+        width,
+        height,
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(sorted(RECIPES)),
+    st.sampled_from(["<", ">"]),
+    st.integers(0, 65535),
+    st.lists(st.integers(0x0113, 0xFFFF), max_size=8, unique=True),
+)
+def test_an_orientation_among_other_tags_is_found_or_taken_for_upright(
+    recipe: str, order: str, value: int, others: list[int]
+) -> None:
+    tags = [ORIENTATION, *sorted(others)]
+    entries = b"".join(struct.pack(order + "HHIHH", tag, SHORT, 1, value, 0) for tag in tags)
+    data = encode(photograph(24, 16), recipe, exif=tiff(entries, order, len(tags)))
+    assert header_of(data).orientation == (value if 1 <= value <= 8 else 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(RECIPES)), st.binary(max_size=120))
+def test_random_exif_leaves_format_and_size_alone(recipe: str, junk: bytes) -> None:
+    header = header_of(encode(photograph(24, 16), recipe, exif=b"Exif\x00\x00" + junk))
+    assert header[:3] == (recipe.split()[0], 24, 16)
+    assert 1 <= header.orientation <= 8
+
+
 def test_a_jpeg_that_repaints_its_pixels_without_end_is_refused() -> None:
     body = encode(photograph(), "jpeg progressive")
     start, end = body.rindex(b"\xff\xda"), body.rindex(b"\xff\xd9")
     repainted = body[:start] + body[start:end] * 100 + body[end:]
     with pytest.raises(NotAnImage, match="scans"):
-        read_header(repainted, LIMIT)
-    assert read_header(body, LIMIT).format == "jpeg"
+        header_of(repainted)
+    assert header_of(body).format == "jpeg"
