@@ -104,7 +104,7 @@ class UnsupportedMediaType(RequestError):
 
 
 class InvalidParameter(RequestError):
-    status, code, title = 422, "invalid_parameter", "A query parameter is not valid"
+    status, code, title = 422, "invalid_parameter", "A parameter is not valid"
 
 
 class MissingImageField(RequestError):

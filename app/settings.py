@@ -84,6 +84,15 @@ class Settings(BaseSettings):
     request_deadline_ms: int = Field(
         10_000, ge=1, description="Longest time between a received body and its answer"
     )
+    forward_timeout_ms: int = Field(
+        60_000, ge=1, description="A forward pass that takes longer hangs: the process ends"
+    )
+    drain_delay_ms: int = Field(
+        5_000, ge=0, description="How long to go on serving, not ready, after SIGTERM"
+    )
+    keep_alive_ms: int = Field(
+        75_000, ge=1, description="How long an idle connection is kept; longer than proxies keep it"
+    )
 
     api_keys_file: Path | None = Field(
         None, description="File of API keys, one `name:sha256` a line; read again when it changes"

@@ -54,6 +54,22 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        self.batch_limit = Gauge(
+            "lwbafa_batch_limit_faces",
+            "Most faces in a forward pass now: fewer for a while after the device ran out of "
+            "memory",
+            registry=self.registry,
+        )
+        self.pass_age = Gauge(
+            "lwbafa_forward_age_seconds",
+            "How long the forward pass of now has run; 0 when idle",
+            registry=self.registry,
+        )
+        self.out_of_memory = Counter(
+            "lwbafa_out_of_memory",
+            "Forward passes that ran out of memory and were run again in halves",
+            registry=self.registry,
+        )
         self.dropped_faces = Counter(
             "lwbafa_dropped_faces",
             "Faces that never reached the network because their request had ended or its deadline "
@@ -89,6 +105,11 @@ class Metrics:
             ["key"],
             registry=self.registry,
         )
+        self.ready = Gauge(
+            "lwbafa_ready",
+            "1 while traffic should come here; 0 while starting, draining, stopping or dead",
+            registry=self.registry,
+        )
         self.model = Info("lwbafa_model", "The checkpoint that answers", registry=self.registry)
         for reason in ("ended", "deadline", "failed"):
             self.dropped_faces.labels(reason)
@@ -108,6 +129,7 @@ class Metrics:
         self.dropped_faces.labels("ended").inc(report.dropped)
         self.dropped_faces.labels("deadline").inc(report.expired)
         self.dropped_faces.labels("failed").inc(report.failed)
+        self.out_of_memory.inc(report.out_of_memory)
 
 
 TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
@@ -90,25 +90,36 @@ EXAMPLE_ANSWER = {
     },
     openapi_extra={"requestBody": REQUEST_BODY},
 )
-async def align(request: Request, query: Annotated[AlignQuery, Query()]) -> Response:
+async def align(
+    request: Request,
+    query: Annotated[AlignQuery, Query()],
+    deadline_ms: Annotated[
+        int | None,
+        Header(
+            alias="X-Deadline-Ms",
+            ge=1,
+            description="Longest time between the received body and the answer, where shorter than "
+            "the service's own",
+        ),
+    ] = None,
+) -> Response:
     """Find and align the faces of one uploaded photograph; nothing of it is kept."""
     service: Service = request.app.state.service
     memory: UploadMemory = request.app.state.upload_memory
     boxes = _boxes(query.boxes, service.settings.max_request_faces)
     timings = Timings()
-    service.check_admission()
-    with memory.upload() as take:
-        with timings.stage("read"):
-            data = await _read_in_time(request, service.settings, take)
-        # Only now a place is taken: a slow upload keeps nobody else out.
-        with service.admission():
-            seconds = service.settings.request_deadline_ms / 1000
-            deadline = time.monotonic() + seconds
-            try:
-                async with asyncio.timeout(seconds):
-                    return await _answer(request, data, query, boxes, service, deadline, timings)
-            except TimeoutError as error:
-                raise DeadlineExceeded(f"No answer within {seconds:g} seconds.") from error
+    limit_ms = service.settings.request_deadline_ms
+    seconds = min(deadline_ms or limit_ms, limit_ms) / 1000
+    service.check_admission(seconds)
+    async with service.taken():
+        with memory.upload() as take:
+            with timings.stage("read"):
+                data = await _read_in_time(request, service.settings, take)
+            # Only now a place is taken: a slow upload keeps nobody else out.
+            with service.admission():
+                return await _answer_in_time(
+                    request, data, query, boxes, service, seconds, timings
+                )
 
 
 async def _read_in_time(request: Request, settings: Settings, take: Callable[[int], None]) -> bytes:
@@ -118,6 +129,26 @@ async def _read_in_time(request: Request, settings: Settings, take: Callable[[in
             return await read_image(request, settings.max_upload_bytes, take)
     except TimeoutError as error:
         raise UploadTooSlow(f"The body did not arrive within {seconds:g} seconds.") from error
+
+
+async def _answer_in_time(
+    request: Request,
+    data: bytes,
+    query: AlignQuery,
+    boxes: list[FaceBox] | None,
+    service: Service,
+    seconds: float,
+    timings: Timings,
+) -> Response:
+    deadline = time.monotonic() + seconds
+    try:
+        async with asyncio.timeout(seconds):
+            answer = await _answer(request, data, query, boxes, service, deadline, timings)
+        if time.monotonic() > deadline:  # while nothing was awaited that could be interrupted
+            raise TimeoutError
+        return answer
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"No answer within {seconds:g} seconds.") from error
 
 
 async def _answer(

@@ -24,9 +24,11 @@ class Readiness(BaseModel):
     responses={503: {"content": {"text/plain": {}}, "description": "Only a restart helps"}},
 )
 async def livez(request: Request) -> Response:
-    """200 while the network's thread runs; 503 means that only a restart helps."""
+    """200 while the network makes progress; 503 says why only a restart helps."""
     service: Service = request.app.state.service
-    return PlainTextResponse("live" if service.alive else "dead", 200 if service.alive else 503)
+    if service.failure:
+        return PlainTextResponse(f"dead: {service.failure}", 503)
+    return PlainTextResponse("live")
 
 
 @router.get(
@@ -36,7 +38,7 @@ async def livez(request: Request) -> Response:
     responses={503: {"model": Readiness}},
 )
 async def readyz(request: Request) -> Response:
-    """200 once the network and the detector are warm; 503 with reasons before and at shutdown."""
+    """200 once the network and the detector are warm; 503 with reasons before, and when leaving."""
     service: Service = request.app.state.service
     reasons = service.not_ready_reasons()
     answer = Readiness(ready=not reasons, reasons=reasons)

@@ -3,7 +3,8 @@
 Imports no torch and knows no images: it moves items to a function that takes many at once.
 """
 
-from app.batching.batcher import Batcher, BatchReport, Completed
+from app.batching.batcher import Batcher, BatchReport
+from app.batching.jobs import Completed
 from app.batching.time_model import BatchTimeModel
 
 __all__ = ["BatchReport", "BatchTimeModel", "Batcher", "Completed"]

@@ -30,5 +30,8 @@ class Engine(Protocol):
         ...
 
     def align(self, crops: Sequence[Image]) -> list[Alignment]:
-        """Align crops of 256×256×3 uint8 RGB, in order; each answer independent of the others."""
+        """Align crops of 256×256×3 uint8 RGB, in order; each answer independent of the others.
+
+        Raises MemoryError, with the device's memory freed, if it has no room for so many.
+        """
         ...

@@ -42,9 +42,18 @@ class TorchEngine:
         for size in {1, max_batch}:
             self.align([black] * size)
 
-    @torch.inference_mode()
     def align(self, crops: Sequence[Image]) -> list[Alignment]:
-        """Align crops of 256×256×3 uint8 RGB, in order."""
+        """Align crops of 256×256×3 uint8 RGB, in order. Raises MemoryError if they are too many."""
+        try:
+            return self._align(crops)
+        except torch.OutOfMemoryError as error:
+            message = str(error)
+        # Not in the handler: its exception holds the tensors that are to be freed.
+        torch.cuda.empty_cache()
+        raise MemoryError(message)
+
+    @torch.inference_mode()
+    def _align(self, crops: Sequence[Image]) -> list[Alignment]:
         batch = torch.from_numpy(np.stack(crops)).to(self._device)
         prediction = self._network(normalise(batch))
         heatmaps = prediction.heatmaps[-1].clamp(0, 1)

@@ -3,98 +3,27 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.batching import Batcher, BatchReport, Completed
+from app.batching import Batcher, BatchReport
 from app.batching.batcher import retry_after
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, QueueFull
-
-# Long enough for the busiest machine; reached only by a test that fails.
-PATIENCE_S = 60
-
-Numbers = Batcher[int, int]
-Answers = list[Completed[int]]
-
-
-class Device:
-    """Doubles numbers, notes its batches, stays in one while held, and fails on some numbers."""
-
-    def __init__(self, *, held: bool = False, fails_on: frozenset[int] = frozenset()) -> None:
-        self.batches: list[list[int]] = []
-        self.threads: set[int] = set()
-        self.reports: list[BatchReport] = []
-        self.entered = threading.Event()
-        self.released = threading.Event()
-        self._fails_on = fails_on
-        if not held:
-            self.released.set()
-
-    def run(self, items: Sequence[int]) -> list[int]:
-        self.batches.append(list(items))
-        self.threads.add(threading.get_ident())
-        self.entered.set()
-        if not self.released.wait(PATIENCE_S):
-            raise TimeoutError("the test did not release the device")
-        if self._fails_on & set(items):
-            raise ValueError("a number that this device fails on")
-        return [2 * item for item in items]
-
-
-@asynccontextmanager
-async def serving(
-    device: Device,
-    *,
-    run: Callable[[Sequence[int]], Sequence[int]] | None = None,
-    max_batch: int = 8,
-    max_queue: int = 1000,
-    prepare: Callable[[], None] = lambda: None,
-    on_batch: Callable[[BatchReport], None] | None = None,
-) -> AsyncIterator[Numbers]:
-    """A started batcher; after the block it is closed, and `device.reports` is complete."""
-    batcher: Numbers = Batcher(
-        run or device.run,
-        max_batch=max_batch,
-        max_queue=max_queue,
-        prepare=prepare,
-        on_batch=on_batch or device.reports.append,
-    )
-    batcher.start()
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            yield batcher
-    finally:
-        device.released.set()
-        await batcher.close()
-
-
-async def happened(event: threading.Event) -> None:
-    assert await asyncio.to_thread(event.wait, PATIENCE_S)
-
-
-async def enqueue(batcher: Numbers, *calls: Sequence[int]) -> list[asyncio.Task[Answers]]:
-    """Calls made at once, each waiting for its answers."""
-    tasks = [asyncio.create_task(batcher.submit(call)) for call in calls]
-    await asyncio.sleep(0)
-    return tasks
-
-
-async def occupy(batcher: Numbers, device: Device) -> asyncio.Task[Answers]:
-    """A call with the number 0 that keeps the held device busy."""
-    (task,) = await enqueue(batcher, [0])
-    await happened(device.entered)
-    assert device.batches == [[0]]
-    assert batcher.queued == 0
-    return task
-
-
-def numbers(answers: Answers) -> list[int]:
-    return [answer.result for answer in answers]
+from tests.batching.device import (
+    PATIENCE_S,
+    Answers,
+    Device,
+    Numbers,
+    enqueue,
+    happened,
+    numbers,
+    occupy,
+    serving,
+)
 
 
 async def test_two_hundred_callers_at_once_get_their_own_results_in_their_order() -> None:
@@ -328,7 +257,7 @@ async def test_an_item_whose_deadline_passed_in_the_queue_is_not_run() -> None:
             await hasty
         assert numbers(await patient) == [2]
     assert device.batches == [[0], [1]]
-    assert device.reports[1]._replace(seconds=0) == BatchReport(1, 0, 0, 2, 0)
+    assert device.reports[1]._replace(seconds=0) == BatchReport(1, 0, 0, 2, 0, 0)
 
 
 async def test_a_call_that_comes_after_its_deadline_is_refused() -> None:
@@ -359,6 +288,22 @@ async def test_a_call_whose_deadline_the_queue_cannot_meet_is_refused_at_once() 
         device.released.set()
         assert numbers(await in_time[0]) == [10]
     assert device.batches == [[0], [1, 2, 3, 5]]
+
+
+async def test_a_call_can_be_refused_before_its_items_are_made() -> None:
+    device = Device(held=True)
+    async with serving(device, max_queue=2) as batcher:
+        batcher.check_admission(2, deadline=time.monotonic() + PATIENCE_S)
+        await occupy(batcher, device)
+        await enqueue(batcher, [1])
+        with pytest.raises(QueueFull):
+            batcher.check_admission(2, deadline=float("inf"))
+        with pytest.raises(DeadlineExceeded):
+            batcher.check_admission(1, deadline=time.monotonic() - 0.001)
+        teach(batcher, 1, 3600)
+        with pytest.raises(QueueFull):
+            batcher.check_admission(1, deadline=time.monotonic() + PATIENCE_S)
+        assert batcher.queued == 1
 
 
 async def test_an_idle_device_refuses_nobody_for_having_been_slow_once() -> None:
@@ -427,12 +372,13 @@ async def test_closing_finishes_what_was_queued_and_refuses_what_comes_later() -
         await asyncio.sleep(0)
         with pytest.raises(NotReady):
             await batcher.submit([6])
-        assert batcher.alive
+        assert not closing.done()
         device.released.set()
         await closing
         answers = await asyncio.gather(*tasks)
         assert [numbers(answer) for answer in answers] == [[0], [2], [4, 6], [8, 10]]
-        assert not batcher.alive
+        batcher.check_progress(PATIENCE_S)
+        assert batcher.failure is None
         with pytest.raises(NotReady):
             await batcher.submit([7])
     assert device.batches == [[0], [1, 2], [3, 4], [5]]
@@ -440,15 +386,26 @@ async def test_closing_finishes_what_was_queued_and_refuses_what_comes_later() -
 
 async def test_an_idle_batcher_closes() -> None:
     async with serving(Device()) as batcher:
-        assert batcher.alive
-    assert not batcher.alive
+        assert batcher._thread.is_alive()
+    assert not batcher._thread.is_alive()
+
+
+async def test_a_batcher_whose_device_is_busy_is_not_waited_for_longer_than_told() -> None:
+    device = Device(held=True)
+    async with serving(device) as batcher:
+        task = await occupy(batcher, device)
+        await batcher.close(timeout_s=0.01)
+        assert batcher._thread.is_alive()
+        device.released.set()
+        assert numbers(await task) == [0]
 
 
 async def test_a_batcher_that_was_not_started_refuses() -> None:
     batcher: Numbers = Batcher(lambda items: items, max_batch=1, max_queue=1)
-    assert not batcher.alive
     with pytest.raises(NotReady):
         await batcher.submit([1])
+    batcher.check_progress(PATIENCE_S)
+    assert batcher.failure is None
 
 
 async def test_a_listener_that_raises_costs_no_answer_and_not_the_thread(

@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,27 @@ def test_points_on_no_boundary_have_no_score() -> None:
     engine = TorchEngine(BoundaryAwareNetwork(LW_BAFA, MARKUP_98), MARKUP_98, CPU, threads=2)
     (answer,) = engine.align([np.zeros((256, 256, 3), np.uint8)])
     assert np.isnan(answer.scores).nonzero()[0].tolist() == [96, 97]
+
+
+def test_a_batch_too_large_for_the_device_is_a_memory_error_and_lets_go_of_its_memory(
+    monkeypatch: pytest.MonkeyPatch, crops: list[Image]
+) -> None:
+    own = load_checkpoint(Settings().checkpoint_dir)
+    engine = TorchEngine(own.network, own.markup, CPU, threads=2)
+    network, seen = engine._network, []
+
+    def runs_out(batch: torch.Tensor) -> object:
+        if len(batch) > 2:
+            seen.append(weakref.ref(batch))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return network(batch)
+
+    monkeypatch.setattr(engine, "_network", runs_out)
+    with pytest.raises(MemoryError, match="CUDA out of memory") as error:
+        engine.align(crops[:3])
+    assert error.value.__context__ is None
+    assert [batch() for batch in seen] == [None]
+    assert len(engine.align(crops[:2])) == 2
 
 
 def test_device_choice() -> None:

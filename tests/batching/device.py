@@ -1,0 +1,89 @@
+"""A device made of a plain function, and ways to keep it busy."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from app.batching import Batcher, BatchReport, Completed
+
+# Long enough for the busiest machine; reached only by a test that fails.
+PATIENCE_S = 60
+
+Numbers = Batcher[int, int]
+Answers = list[Completed[int]]
+
+
+class Device:
+    """Doubles numbers, notes its batches, stays in one while held, and fails on some numbers."""
+
+    def __init__(self, *, held: bool = False, fails_on: frozenset[int] = frozenset()) -> None:
+        self.batches: list[list[int]] = []
+        self.threads: set[int] = set()
+        self.reports: list[BatchReport] = []
+        self.entered = threading.Event()
+        self.released = threading.Event()
+        self._fails_on = fails_on
+        if not held:
+            self.released.set()
+
+    def run(self, items: Sequence[int]) -> list[int]:
+        self.batches.append(list(items))
+        self.threads.add(threading.get_ident())
+        self.entered.set()
+        if not self.released.wait(PATIENCE_S):
+            raise TimeoutError("the test did not release the device")
+        if self._fails_on & set(items):
+            raise ValueError("a number that this device fails on")
+        return [2 * item for item in items]
+
+
+@asynccontextmanager
+async def serving(
+    device: Device,
+    *,
+    run: Callable[[Sequence[int]], Sequence[int]] | None = None,
+    max_batch: int = 8,
+    max_queue: int = 1000,
+    prepare: Callable[[], None] = lambda: None,
+    on_batch: Callable[[BatchReport], None] | None = None,
+) -> AsyncIterator[Numbers]:
+    """A started batcher; after the block it is closed, and `device.reports` is complete."""
+    batcher: Numbers = Batcher(
+        run or device.run,
+        max_batch=max_batch,
+        max_queue=max_queue,
+        prepare=prepare,
+        on_batch=on_batch or device.reports.append,
+    )
+    batcher.start()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield batcher
+    finally:
+        device.released.set()
+        await batcher.close(PATIENCE_S)
+
+
+async def happened(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, PATIENCE_S)
+
+
+async def enqueue(batcher: Numbers, *calls: Sequence[int]) -> list[asyncio.Task[Answers]]:
+    """Calls made at once, each waiting for its answers."""
+    tasks = [asyncio.create_task(batcher.submit(call)) for call in calls]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def occupy(batcher: Numbers, device: Device) -> asyncio.Task[Answers]:
+    """A call with the number 0 that keeps the held device busy."""
+    (task,) = await enqueue(batcher, [0])
+    await happened(device.entered)
+    assert device.batches == [[0]]
+    assert batcher.queued == 0
+    return task
+
+
+def numbers(answers: Answers) -> list[int]:
+    return [answer.result for answer in answers]
