@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 from functools import partial
@@ -11,10 +10,14 @@ import uvicorn
 
 from app.api.connection import Connection, ConnectionLimits
 from app.errors import StartupError
+from app.lifecycle import serve
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings, read_settings
 from app.telemetry import configure_logging
+
+# So long a slow reader may take for its answer once all is answered and the service stops.
+SENDING_S = 5
 
 
 def main() -> None:
@@ -22,31 +25,34 @@ def main() -> None:
     try:
         settings = read_settings()
         configure_logging(settings.log_level)
-        limits = ConnectionLimits.of_settings(settings)
-        listener = _listen(settings)
+        listener = listen(settings)
         service = Service(settings)
-        app = create_app(service)
+        config = server_config(service)
     except StartupError as error:
         sys.exit(f"lwbafa: {error}")
-    # uvicorn raises the signal again once all is answered: a stop that was asked for is a success,
-    # and no thread that a hostile file still occupies may delay it.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     host, port = listener.getsockname()[:2]
     logging.getLogger(__name__).info("listening on http://%s:%d", host, port)
-    config = uvicorn.Config(
-        app,
+    # No thread that a hostile file still occupies may delay the end.
+    os._exit(serve(config, service, listener))
+
+
+def server_config(service: Service) -> uvicorn.Config:
+    """How uvicorn serves the application around a loaded service. Raises StartupError."""
+    limits = ConnectionLimits.of_settings(service.settings)
+    return uvicorn.Config(
+        create_app(service),
         http=partial(Connection, limits=limits, metrics=service.metrics),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         # Nothing here speaks WebSocket, and uvicorn would log the callers of those who try.
         ws="none",
         server_header=False,
-        timeout_graceful_shutdown=settings.request_deadline_ms // 1000 + 1,
+        timeout_keep_alive=service.settings.keep_alive_ms / 1000,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=SENDING_S,
     )
-    uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
     """The listening socket, so that a taken port is known before anything is loaded."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:

@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 
 from app.api import align, probes
 from app.api.guard import ApiKeyGuard, SecurityHeaders
+from app.api.hang_up import HangUp
 from app.api.openapi import install_openapi
 from app.api.problems import install_problem_answers
 from app.api.upload import UploadMemory
@@ -54,4 +55,5 @@ def create_app(service: Service) -> FastAPI:
     install_problem_answers(app, metrics)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestTelemetry, metrics=metrics)
+    app.add_middleware(HangUp, service=service)
     return app

@@ -68,21 +68,22 @@ def client() -> Iterator[httpx.Client]:
 @contextmanager
 def running_server(**settings: object) -> Iterator[str]:
     """The address of a server process of its own, ready to answer, with some settings changed."""
-    with server_process(None, **settings) as (url, _):
+    with server_process(None, "app", **settings) as (url, _):
         yield url
 
 
 @contextmanager
 def server_process(
-    stderr: IO[bytes] | None, **settings: object
+    stderr: IO[bytes] | None, module: str = "app", **settings: object
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """As `running_server`, with the process itself."""
+    """As `running_server`, with the process itself; `module` may be one that wraps the app."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     changed = {f"LWBAFA_{name.upper()}": str(value) for name, value in settings.items()}
-    environment = {**os.environ, "LWBAFA_PORT": str(port), "LWBAFA_LOG_LEVEL": "error", **changed}
-    command = [sys.executable, "-m", "app"]
+    usual = {"LWBAFA_PORT": str(port), "LWBAFA_LOG_LEVEL": "error", "LWBAFA_DRAIN_DELAY_MS": "0"}
+    environment = {**os.environ, **usual, **changed}
+    command = [sys.executable, "-m", module]
     url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr) as process:
         try:

@@ -1,5 +1,6 @@
 """The life of the process: warming up, faults, callers who leave, the end."""
 
+import asyncio
 import io
 import signal
 import socket
@@ -7,20 +8,26 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from app.api import answers
 from app.errors import NotReady
 from app.imaging.crop import Image
 from app.main import create_app
 from app.service import Service
 from app.settings import Settings
+from tests import faulty_app
 from tests.conftest import encode, running_server, server_process
+from tests.faulty_app import faulty_engine
 
 JPEG = {"Content-Type": "image/jpeg"}
 BOX = {"boxes": "[[180, 90, 90, 88]]"}
@@ -60,22 +67,22 @@ async def test_ready_after_warm_up_and_not_after_the_stop(service: Service) -> N
     while service.not_ready_reasons():
         time.sleep(0.05)
     await service.stop()
-    assert "stopping" in service.not_ready_reasons()
-    assert not service.alive
+    assert service.not_ready_reasons() == ["stopping"]
+    assert service.failure is None
 
 
 async def test_a_face_the_network_fails_on_is_a_500_for_that_face_alone(
     started: Service, astronaut: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batcher = started._batcher
-    run = batcher._run
+    runner = started._batcher._runner
+    run = runner._run
 
     def fails_on_black(crops: list[Image]) -> object:
         if any(crop.max() == 0 for crop in crops):
             raise RuntimeError("secret detail")
         return run(crops)
 
-    monkeypatch.setattr(batcher, "_run", fails_on_black)
+    monkeypatch.setattr(runner, "_run", fails_on_black)
     black = encode(np.zeros_like(astronaut), ".jpg")
     async with client_of(started) as http:
         failed = await http.post("/v1/align", content=black, headers=JPEG, params=BOX)
@@ -102,6 +109,125 @@ async def test_a_bug_is_a_problem_document_without_a_traceback(
         metrics = (await http.get("/metrics")).text
     assert 'lwbafa_errors_total{code="internal_error"} 1.0' in metrics
     assert 'status="500"' in metrics
+
+
+@asynccontextmanager
+async def quick(**settings: object) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
+    """A started service whose engine is quick, and slow on one colour."""
+    service = Service(Settings.model_validate({"worker_threads": 1, **settings}), faulty_engine)
+    service.start()
+    while service.not_ready_reasons():
+        await asyncio.sleep(0.01)
+    async with client_of(service) as http:
+        yield service, http
+    await service.stop()
+
+
+def flat(color: faulty_app.Color) -> bytes:
+    return encode(np.full((512, 512, 3), color, np.uint8), ".jpg")
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "soon", "1.5", "", "9" * 5000])
+async def test_a_deadline_that_is_none_is_a_422(value: str) -> None:
+    headers = {**JPEG, "X-Deadline-Ms": value}
+    async with client_of(Service(Settings(), faulty_engine)) as http:
+        response = await http.post("/v1/align", content=b"", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+    assert response.json()["detail"].startswith("X-Deadline-Ms: ")
+
+
+@pytest.mark.parametrize(
+    ("setting", "header", "seconds"),
+    [(300, None, "0.3"), (300, "60000", "0.3"), (60_000, "400", "0.4")],
+)
+async def test_a_caller_may_shorten_the_deadline_but_not_lengthen_it(
+    setting: int, header: str | None, seconds: str
+) -> None:
+    headers = {**JPEG, "X-Deadline-Ms": header} if header else JPEG
+    async with quick(request_deadline_ms=setting) as (_, http):
+        slow = flat(faulty_app.SLOW)
+        response = await http.post("/v1/align", content=slow, headers=headers, params=BOX)
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert response.json()["detail"] == f"No answer within {seconds} seconds."
+
+
+async def test_an_answer_that_is_late_at_the_very_end_is_a_504(
+    astronaut_jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is awaited then that a timeout could interrupt."""
+    brief = answers.model_brief
+
+    def late_brief(*arguments: Any) -> Any:
+        time.sleep(1.1)
+        return brief(*arguments)
+
+    monkeypatch.setattr(answers, "model_brief", late_brief)
+    async with quick(request_deadline_ms=1000) as (_, http):
+        response = await http.post("/v1/align", content=astronaut_jpeg, headers=JPEG, params=BOX)
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+
+
+async def test_a_deadline_that_the_queue_cannot_meet_is_refused_before_the_body_is_read(
+    astronaut_jpeg: bytes,
+) -> None:
+    read = False
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read = True
+        yield astronaut_jpeg
+
+    async with quick(max_batch_faces=1) as (service, http), asyncio.TaskGroup() as callers:
+        slow = flat(faulty_app.SLOW)
+        first = callers.create_task(http.post("/v1/align", content=slow, headers=JPEG, params=BOX))
+        while not service._batcher.pass_age_s():
+            await asyncio.sleep(0.01)
+        service._batcher._times.observe(1, 3600)
+        refused = await http.post("/v1/align", content=body(), headers=JPEG, params=BOX)
+        assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert not read
+    assert first.result().status_code == 200
+
+
+async def test_a_service_that_is_leaving_tells_callers_to_close_their_connections(
+    astronaut_jpeg: bytes,
+) -> None:
+    async with quick() as (service, http):
+        post = partial(http.post, "/v1/align", content=astronaut_jpeg, headers=JPEG, params=BOX)
+        answer = await post()
+        assert answer.status_code == 200
+        assert "connection" not in answer.headers
+        service.drain()
+        answer = await post()
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert service.not_ready_reasons() == ["draining"]
+        service.stop_admitting()
+        answer = await post()
+        assert (answer.status_code, answer.headers["connection"]) == (503, "close")
+        assert service.finished
+        assert (await http.get("/livez")).text == "live"
+
+
+async def test_a_detector_that_cannot_be_warmed_up_is_a_failure_not_a_long_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = Service(Settings(worker_threads=1), faulty_engine)
+
+    def broken(_: object) -> None:
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setattr(service._detector, "detect", broken)
+    service.start()
+    while not service.failure:
+        await asyncio.sleep(0.01)
+    async with client_of(service) as http:
+        live = await http.get("/livez")
+        ready = await http.get("/readyz")
+    assert (live.status_code, ready.status_code) == (503, 503)
+    assert live.text == "dead: the detector's warm-up was ended by RuntimeError"
+    assert ready.json()["reasons"] == ["the detector's warm-up was ended by RuntimeError"]
+    await service.stop()
 
 
 def test_a_late_answer_is_a_504(astronaut_jpeg: bytes) -> None:

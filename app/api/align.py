@@ -117,9 +117,7 @@ async def align(
                 data = await _read_in_time(request, service.settings, take)
             # Only now a place is taken: a slow upload keeps nobody else out.
             with service.admission():
-                return await _answer_in_time(
-                    request, data, query, boxes, service, seconds, timings
-                )
+                return await _answer_in_time(request, data, query, boxes, service, seconds, timings)
 
 
 async def _read_in_time(request: Request, settings: Settings, take: Callable[[int], None]) -> bytes:

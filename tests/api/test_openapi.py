@@ -76,7 +76,7 @@ def test_every_body_and_parameter_is_in_the_document(document: Document) -> None
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", *images}
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "image/png"}
     parameters = {parameter["name"] for parameter in operation["parameters"]}
-    assert parameters == {"boxes", "max_faces", "heatmap", "frame"}
+    assert parameters == {"boxes", "max_faces", "heatmap", "frame", "X-Deadline-Ms"}
 
 
 @pytest.mark.parametrize("keys", ["", "web:" + 64 * "0"])

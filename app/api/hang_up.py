@@ -1,0 +1,54 @@
+"""Tells callers to close their connections while the process is leaving."""
+
+import asyncio
+from contextlib import suppress
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.service import Service
+
+# How long an answered caller may go on sending what nobody reads.
+LINGER_S = 2.0
+
+
+class HangUp:
+    """ASGI middleware: `Connection: close` on every answer once the service is leaving.
+
+    A proxy that keeps connections thus moves on to another instance. A connection that is closed
+    while its caller still sends is reset, and the caller may lose the answer: so the rest of a body
+    that was refused is awaited for a while, after the answer.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        received = closing = lingering = False
+
+        async def watched_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received = not message.get("more_body", False)
+            return message
+
+        async def closing_send(message: Message) -> None:
+            nonlocal closing, lingering
+            if message["type"] == "http.response.start" and self._service.leaving:
+                closing = True
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            elif closing and not received and not message.get("more_body", False):
+                lingering = True
+                message["more_body"] = True
+            await send(message)
+
+        await self._app(scope, watched_receive, closing_send)
+        if lingering:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    while not received:
+                        await watched_receive()
+            await send({"type": "http.response.body"})
