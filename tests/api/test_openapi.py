@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode, checks
 
 from app.api.openapi import OF_NO_ROUTE, of_any_route
-from app.errors import RequestError, request_errors
+from app.errors import DeadlineExceeded, RequestError, request_errors
 from app.imaging.header import MEDIA_TYPES
 from app.main import create_app
 from app.service import Service
@@ -96,7 +96,6 @@ def test_the_document_tells_who_needs_a_key(keys: str) -> None:
 
 PICTURES = [encode(photograph(64, 64), recipe) for recipe in RECIPES]
 CHECKS = [
-    checks.not_a_server_error,
     checks.status_code_conformance,
     checks.content_type_conformance,
     checks.response_headers_conformance,
@@ -118,7 +117,10 @@ def statuses(client: httpx.Client, path: str, mode: GenerationMode) -> set[int]:
     @settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.generate])
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: schemathesis.Case[Any]) -> None:
-        seen.add(case.call_and_validate(checks=CHECKS, timeout=60).status_code)
+        status = case.call_and_validate(checks=CHECKS, timeout=60).status_code
+        # A caller who leaves the service a millisecond is told that it was too late.
+        assert status < 500 or status == DeadlineExceeded.status
+        seen.add(status)
 
     send()
     return seen
