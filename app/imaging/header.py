@@ -107,13 +107,16 @@ def _read_jpeg(data: bytes) -> tuple[Size, bytes]:
 
 
 def _read_png(data: bytes) -> tuple[Size, bytes]:
-    """Size and EXIF of a PNG (W3C PNG, section 5). Raises ValueError."""
+    """Size and EXIF of a PNG (W3C PNG, section 5). Raises ValueError or TruncatedImage."""
     size, exif = None, b""
     for kind, start, length in _chunks(data, 8, "big"):
         if size is None:
             if kind != b"IHDR" or len(data) < start + 13 + 4:
                 raise ValueError("the first chunk is not a whole IHDR")
             size = _big(data[start : start + 4]), _big(data[start + 4 : start + 8])
+        elif start + length + 4 > len(data):
+            # OpenCV sets aside what a chunk claims before it reads it: two gigabytes, and seconds.
+            raise TruncatedImage("The png data ends before its last chunk does.")
         elif kind == b"eXIf":
             exif = data[start : start + min(length, MAX_EXIF_BYTES)]
         if kind == b"IEND":

@@ -223,6 +223,19 @@ def test_a_header_that_claims_more_rows_than_there_are_is_refused(
         opened(forged_size(data, 150, 6000))
 
 
+@pytest.mark.parametrize("claimed", [1 << 20, (1 << 31) - 1, (1 << 32) - 1])
+def test_a_png_chunk_that_claims_more_than_the_file_holds_never_reaches_the_decoder(
+    monkeypatch: pytest.MonkeyPatch, claimed: int
+) -> None:
+    """The decoder would first set aside as much memory as the chunk claims."""
+    data = bytearray(encode(photograph(), "png"))
+    data[33:37] = claimed.to_bytes(4, "big")
+    assert data[37:41] == b"IDAT"
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(TruncatedImage):
+        opened(bytes(data))
+
+
 @pytest.mark.parametrize("recipe", ["jpeg", "jpeg progressive"])
 def test_the_rows_that_a_jpeg_claims_but_lacks_are_even_grey(recipe: str) -> None:
     """A JPEG decoder takes its end marker for an answer, and keeps the rows that came before."""
