@@ -1,6 +1,8 @@
 # make serve    the service on http://127.0.0.1:8000
 # make test     all tests
 # make train    trains by a recipe: DATA=folder of the sources, RUN=folder for its state and logs
+# make chaos    every promise under fuzz, overload, faults and restarts, in under ten minutes
+# make soak     half an hour of steady load
 # make lint     formatting, lints and types, as CI checks them
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -15,7 +17,7 @@ RUN ?= runs/$(notdir $(basename $(RECIPE)))
 TCMALLOC := $(firstword $(wildcard /usr/lib/*/libtcmalloc_minimal.so.4))
 DETECTOR := model_store/centerface/centerface.onnx
 
-.PHONY: serve test train lint setup bench clean
+.PHONY: serve test train lint setup bench chaos soak clean
 
 serve: setup
 	exec $(BIN)/python -m app
@@ -36,6 +38,12 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev $(DETECTOR)
 	$(BIN)/python -m bench
+
+chaos: $(VENV)/installed-dev $(DETECTOR)
+	$(BIN)/python -m tests.chaos
+
+soak: $(VENV)/installed-dev $(DETECTOR)
+	$(BIN)/python -m tests.chaos --only soak
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -74,12 +74,10 @@ def running_server(**settings: object) -> Iterator[str]:
 
 @contextmanager
 def server_process(
-    stderr: IO[bytes] | None, module: str = "app", **settings: object
+    stderr: IO[bytes] | None, module: str = "app", /, **settings: object
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """As `running_server`, with the process itself; `module` may be one that wraps the app."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = settings.pop("port", None) or free_port()
     changed = {f"LWBAFA_{name.upper()}": str(value) for name, value in settings.items()}
     usual = {"LWBAFA_PORT": str(port), "LWBAFA_LOG_LEVEL": "error", "LWBAFA_DRAIN_DELAY_MS": "0"}
     environment = {**os.environ, **usual, **changed}
@@ -91,7 +89,16 @@ def server_process(
             yield url, process
         finally:
             process.terminate()
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=60)
+            finally:
+                process.kill()  # one that hangs would else be waited for without end
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -1,0 +1,79 @@
+"""A short version of `make chaos`: what holds however busy the machine is; times are not judged."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.__main__ import FAMILIES
+from tests.chaos.fuzz_requests import upload
+from tests.chaos.load import poisson
+from tests.chaos.promises import (
+    Family,
+    Plan,
+    Promise,
+    as_markdown,
+    at_least,
+    at_most,
+    exactly,
+    missed,
+    write_readme,
+)
+
+SHORT = Plan(short=True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+async def test_promises_are_kept_in(name: str) -> None:
+    promises = await FAMILIES[name](SHORT)
+    family = Family(name, 0.0, promises)
+    assert not missed([family], SHORT), f"\n{as_markdown([family], SHORT)}\n{promises}"
+    if all(promise.kept is None for promise in promises):
+        pytest.skip(promises[0].measured)
+
+
+def test_an_upload_can_be_sent_again_by_its_number() -> None:
+    kinds = set()
+    for number in range(300):
+        first = upload(7, number)
+        assert first == upload(7, number)
+        kinds.add(first.kind)
+    assert len(kinds) >= 9
+    assert upload(7, 1) != upload(8, 1)
+
+
+def test_arrivals_are_as_many_as_asked_for_and_bunched() -> None:
+    due = poisson(50, 20, 1)
+    assert len(due) == 1000
+    assert due == sorted(due)
+    gaps = [after - before for before, after in pairwise(due)]
+    assert sum(gap < 0.01 for gap in gaps) > 300  # 39 % of a Poisson process, none of a clock's
+
+
+KEPT, BROKEN = at_most("growth", 63.9, 64, "MiB"), at_most("growth", 64.1, 64, "MiB")
+LATE = at_most("p99", 26, 25, "ms", timed=True)
+NOT_RUN = Promise("restarts", "0", "not run: no nginx", None)
+
+
+def test_verdicts() -> None:
+    full = Plan()
+    assert KEPT.verdict(full) == "kept"
+    assert BROKEN.verdict(full) == BROKEN.verdict(SHORT) == "MISSED"
+    assert (LATE.verdict(full), LATE.verdict(SHORT)) == ("MISSED", "not judged")
+    assert (NOT_RUN.verdict(full), NOT_RUN.verdict(SHORT)) == ("MISSED", "skipped")
+    assert at_least("refusals", 1, 1).kept
+    assert not at_least("refusals", 0, 1).kept
+    assert not exactly("last against first", "different", "bit-equal").kept
+    family = Family("fuzz", 1.0, [KEPT, BROKEN, LATE, NOT_RUN])
+    assert missed([family], full) == ["fuzz: growth", "fuzz: p99", "fuzz: restarts"]
+    assert missed([family], SHORT) == ["fuzz: growth"]
+
+
+def test_the_readme_gets_the_last_table(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- chaos -->\nan older table\n<!-- /chaos -->\nafter\n")
+    write_readme(readme, as_markdown([Family("fuzz", 1.0, [KEPT])], Plan()))
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- chaos -->\n| family |")
+    assert text.endswith("|\n<!-- /chaos -->\nafter\n")
+    assert "older" not in text
