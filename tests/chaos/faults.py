@@ -33,7 +33,7 @@ from tests.chaos.wire import Answer, Caller, get, post
 
 FAULTY = "tests.chaos.faulty_service"
 PATIENT = {"request_deadline_ms": 1000 * PATIENCE_S}
-PASS_TIMEOUT_S = 8
+FORWARD_TIMEOUT_S = 8
 NOTICE_S = 3
 
 
@@ -48,7 +48,7 @@ async def run(plan: Plan) -> list[Promise]:
         ]
     return [
         *promises,
-        *await _lethal("a forward pass that hangs", faulty.HANG, PASS_TIMEOUT_S),
+        *await _lethal("a forward pass that hangs", faulty.HANG, FORWARD_TIMEOUT_S),
         *await _lethal("the device thread killed", faulty.KILL, 0),
         await asyncio.to_thread(_tampered_checkpoint),
     ]
@@ -144,7 +144,7 @@ async def _other_pixels(service: Target, cuts: int) -> Promise:
 
 async def _lethal(name: str, color: faulty.Color, after_s: float) -> list[Promise]:
     """What ends a process: it says so, nobody waits for it in vain, and it does end."""
-    settings = {"max_batch_faces": 1, "pass_timeout_ms": 1000 * PASS_TIMEOUT_S}
+    settings = {"max_batch_faces": 1, "forward_timeout_ms": 1000 * FORWARD_TIMEOUT_S}
     try:
         async with target(FAULTY, **settings) as service:
             return await _watch_it_die(service, name, color, after_s)

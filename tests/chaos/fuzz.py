@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from tqdm import tqdm
@@ -42,11 +44,12 @@ async def run(plan: Plan) -> list[Promise]:
     outcome = Outcome()
     async with target(upload_timeout_ms=UPLOAD_TIMEOUT_MS) as service:
         first = await service.reference_answer()
-        await _send(service, plan.seed + 1, range(warm_up), Outcome(), "fuzz, warm-up")
+        await _send(service, _numbered(plan.seed + 1, range(warm_up)), Outcome(), "fuzz, warm-up")
+        await _send(service, _photographs(plan), Outcome(), "fuzz, rush")
         await _settle(service)
         memory, files = service.resident_mib(), service.open_files()
         numbers = range(plan.first_upload, max(uploads, plan.first_upload + 1))
-        await _send(service, plan.seed, numbers, outcome, "fuzz")
+        await _send(service, _numbered(plan.seed, numbers), outcome, "fuzz", len(numbers))
         await _settle(service)
         await until(lambda: _closed(service, files), limit_s=15)
         growth, after = service.resident_mib() - memory, service.open_files()
@@ -78,17 +81,31 @@ async def run(plan: Plan) -> list[Promise]:
     ]  # fmt: skip
 
 
+def _numbered(seed: int, numbers: range) -> Iterator[tuple[int, Upload]]:
+    return ((number, upload(seed, number)) for number in numbers)
+
+
+def _photographs(plan: Plan) -> Iterator[tuple[int, Upload]]:
+    """What goes all the way, back to back: batches of every size want their memory once."""
+    everything = _numbered(plan.seed + 2, range(10**6))
+    some = (one for one in everything if one[1].kind in ("whole", "large"))
+    return islice(some, plan.pick(10 * CALLERS, CALLERS))
+
+
 async def _send(
-    service: Target, seed: int, numbers: range, outcome: Outcome, description: str
+    service: Target,
+    uploads: Iterator[tuple[int, Upload]],
+    outcome: Outcome,
+    description: str,
+    count: int | None = None,
 ) -> None:
-    """Several callers share the numbers."""
-    waiting = iter(numbers)
-    with tqdm(total=len(numbers), desc=description, unit="upload", mininterval=1) as bar:
+    """Several callers share the uploads."""
+    with tqdm(total=count, desc=description, unit="upload", mininterval=1) as bar:
 
         async def caller() -> None:
             connection = Caller(service.address)
-            for number in waiting:
-                await _send_one(connection, upload(seed, number), number, outcome)
+            for number, sent in uploads:
+                await _send_one(connection, sent, number, outcome)
                 bar.update()
             connection.close()
 
