@@ -25,6 +25,8 @@ from tests.chaos.wire import Caller, post
 
 CALLERS = 24
 LONGEST_STAY_S = 0.4
+LONGEST_QUEUE_S = 5.0
+LOOK_EVERY_S = 0.05
 LEAVER = post(astronaut(REFERENCE_PX).body, boxes=[REFERENCE_BOX] * 4)
 """Four faces, of which some still wait for the network whenever their caller leaves."""
 HEAD = LEAVER.index(b"\r\n\r\n") + 4
@@ -39,7 +41,10 @@ async def run(plan: Plan) -> list[Promise]:
         files = service.open_files()
         requests = await _align_requests(service)
         staying = asyncio.create_task(_stay(service, first, plan.pick(20, 2)))
-        phases = await _leave(service, count, plan.seed)
+        waiting = asyncio.Event()
+        looking = asyncio.create_task(_look(service, waiting))
+        phases = await _leave(service, count, plan.seed, waiting)
+        looking.cancel()
         wrong, asked = await staying
         rested = await until(service.idle)
         entered = count - phases[0] + asked
@@ -65,7 +70,17 @@ async def run(plan: Plan) -> list[Promise]:
     ]
 
 
-async def _leave(service: Target, count: int, seed: int) -> list[int]:
+async def _look(service: Target, waiting: asyncio.Event) -> None:
+    """Keep `waiting` set while faces wait for the network."""
+    while True:
+        if await service.metric("lwbafa_queue_faces"):
+            waiting.set()
+        else:
+            waiting.clear()
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _leave(service: Target, count: int, seed: int, waiting: asyncio.Event) -> list[int]:
     """How many left in each phase; half of them close, half reset the connection."""
     phases = [0] * len(PHASES)
     numbers = iter(range(count))
@@ -75,7 +90,7 @@ async def _leave(service: Target, count: int, seed: int) -> list[int]:
             for number in numbers:
                 chance = random.Random(f"{seed}/{number}")
                 phase = number % len(PHASES)
-                await _leave_once(service, phase, chance)
+                await _leave_once(service, phase, chance, waiting)
                 phases[phase] += 1
                 bar.update()
 
@@ -83,7 +98,9 @@ async def _leave(service: Target, count: int, seed: int) -> list[int]:
     return phases
 
 
-async def _leave_once(service: Target, phase: int, chance: random.Random) -> None:
+async def _leave_once(
+    service: Target, phase: int, chance: random.Random, waiting: asyncio.Event
+) -> None:
     end = (
         chance.randrange(1, HEAD - 1),
         chance.randrange(HEAD, len(LEAVER)),
@@ -94,11 +111,16 @@ async def _leave_once(service: Target, phase: int, chance: random.Random) -> Non
     writer.write(LEAVER[:end])
     with suppress(ConnectionError):
         await writer.drain()
-    stay = chance.uniform(0.02, LONGEST_STAY_S)
-    with suppress(TimeoutError, ConnectionError):
+    try:
         # A refusal comes at once and ends the stay; an answer may come before the caller leaves.
-        async with asyncio.timeout(stay):
+        async with asyncio.timeout(chance.uniform(0.02, LONGEST_STAY_S)):
             await reader.read(1)
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        if PHASES[phase] == "while queued":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(waiting.wait(), LONGEST_QUEUE_S)
     if chance.random() < 0.5:
         linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

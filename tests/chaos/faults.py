@@ -36,14 +36,17 @@ PATIENT = {"request_deadline_ms": 1000 * PATIENCE_S}
 FORWARD_TIMEOUT_S = 8
 NOTICE_S = 3
 
+Answers = list[Answer | None]
+
 
 async def run(plan: Plan) -> list[Promise]:
     """One service for what it survives, one for each fault that ends it."""
     async with target(FAULTY, max_batch_faces=faulty.HELD, **PATIENT) as service:
+        alone = [await _ask(service, _face(shift)) for shift in range(faulty.HELD)]
         promises = [
-            await _poison(service),
-            await _flaky(service),
-            *await _out_of_memory(service),
+            await _poison(service, alone),
+            await _flaky(service, alone),
+            *await _out_of_memory(service, alone),
             await _other_pixels(service, plan.pick(40, 8)),
         ]
     return [
@@ -54,27 +57,27 @@ async def run(plan: Plan) -> list[Promise]:
     ]
 
 
-async def _poison(service: Target) -> Promise:
-    answers, right = await _batch(service, faulty.POISON)
+async def _poison(service: Target, alone: Answers) -> Promise:
+    answers, right = await _batch(service, faulty.POISON, alone)
     others = Counter(as_text(answer) for answer in answers[1:] if answer and answer.status != 200)
     found = f"{right} right, the other {as_text(answers[0])}"
     wanted = f"{faulty.HELD - 1} right, the other 500 inference_failed"
     return exactly(f"a poison face in a batch of {faulty.HELD}", found, wanted, others=others)
 
 
-async def _flaky(service: Target) -> Promise:
-    answers, right = await _batch(service, faulty.FLAKY)
+async def _flaky(service: Target, alone: Answers) -> Promise:
+    answers, right = await _batch(service, faulty.FLAKY, alone)
     found = f"{right} right, the other {as_text(answers[0])}"
     wanted = f"{faulty.HELD - 1} right, the other 200"
     return exactly("a forward pass that raises once", found, wanted)
 
 
-async def _out_of_memory(service: Target) -> list[Promise]:
-    answers, right = await _batch(service, faulty.GREEDY)
+async def _out_of_memory(service: Target, alone: Answers) -> list[Promise]:
+    answers, right = await _batch(service, faulty.GREEDY, alone)
     found = f"{right} right, the other {as_text(answers[0])}"
     wanted = f"{faulty.HELD - 1} right, the other 200"
     small, passes = await _batches(service)
-    await _batch(service, None)
+    await _batch(service, None, alone)
     small_after, passes_after = await _batches(service)
     larger = (passes_after - small_after) - (passes - small)
     return [
@@ -89,14 +92,15 @@ async def _batches(service: Target) -> tuple[float, float]:
     return small, await service.metric("lwbafa_batch_faces_count")
 
 
-async def _batch(service: Target, color: faulty.Color | None) -> tuple[list[Answer | None], int]:
+async def _batch(
+    service: Target, color: faulty.Color | None, alone: Answers
+) -> tuple[Answers, int]:
     """As many callers as make one batch, the first with a fault if there is a colour.
 
     Each has a box of its own, so that answers in the wrong hands would be noticed. Returns the
-    answers, and how many of those without a fault are what the face alone was answered.
+    answers, and how many of those without a fault are what the face `alone` was answered.
     """
     requests = [_face(shift) for shift in range(faulty.HELD)]
-    alone = [await _ask(service, request) for request in requests]
     if color is not None:
         requests[0] = _flat(color)
     held = service.log().count(faulty.HOLDING)
@@ -155,10 +159,10 @@ async def _lethal(name: str, color: faulty.Color, after_s: float) -> list[Promis
 async def _watch_it_die(
     service: Target, name: str, color: faulty.Color, after_s: float
 ) -> list[Promise]:
+    started = time.monotonic()
     fatal = asyncio.create_task(_ask(service, _flat(color)))
     await asyncio.sleep(0.5)
     behind = [asyncio.create_task(_ask(service, _face(shift))) for shift in range(4)]
-    started = time.monotonic()
     limit = after_s + Settings.model_fields["request_deadline_ms"].default / 1000
     dead = await until(lambda: _not_live(service), limit)
     dead_after = time.monotonic() - started
