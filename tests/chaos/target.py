@@ -23,6 +23,9 @@ REFERENCE_BOX = [value * REFERENCE_PX / SIDE_PX for value in FACE]
 REFERENCE = post(photograph(REFERENCE_PX).body, boxes=[REFERENCE_BOX])
 """One small photograph, its face's box given: decode, crop, network, answer."""
 
+PER_REQUEST = ("request_id", "timing_ms")
+"""What differs between two answers to the same upload."""
+
 PATIENCE_S = 120
 """For what has no target: long enough for a busy machine."""
 
@@ -53,11 +56,6 @@ class Target:
     def open_files(self) -> int:
         """File descriptors now."""
         return int(self._usage.num_fds())
-
-    def cpu_seconds(self) -> float:
-        """CPU time used so far."""
-        times = self._usage.cpu_times()
-        return float(times.user + times.system)
 
     def log(self) -> str:
         """Everything written to standard error so far."""
@@ -143,11 +141,8 @@ def content(answer: Answer) -> Any:
     return {key: value for key, value in answer.json().items() if key not in PER_REQUEST}
 
 
-PER_REQUEST = ("request_id", "timing_ms")
-
-
 def alike(answer: object, expected: object) -> bool:
-    """Equal up to what a batch's companions may change in the last digit."""
+    """Equal, but for what a batch's companions may change in the last digits."""
     if isinstance(answer, dict) and isinstance(expected, dict):
         return answer.keys() == expected.keys() and all(
             alike(answer[k], expected[k]) for k in answer
