@@ -55,8 +55,7 @@ async def run(plan: Plan) -> list[Promise]:
         inflight = await service.metric("lwbafa_inflight_requests")
         queued = await service.metric("lwbafa_queue_faces")
         last = await service.reference_answer()
-        await until(lambda: _as_before(service, files), limit_s=15)
-        left_open = service.open_files() - files
+        left_open = await service.files_left_open(files)
         logged = service.errors_logged()
     evidence = dict(zip(PHASES, phases, strict=True)) | {"settled": settled, "rested": rested}
     return [
@@ -151,7 +150,3 @@ async def _align_requests(service: Target) -> float:
 
 async def _reached(service: Target, count: float) -> bool:
     return await _align_requests(service) >= count
-
-
-async def _as_before(service: Target, files: int) -> bool:
-    return service.open_files() <= files

@@ -81,7 +81,8 @@ async def run(plan: Plan) -> list[Promise]:
         await service.at_rest()
         logged = service.errors_logged()
     peak = max(capacity, *(phase.goodput for phase in phases.values()))
-    accepted = [s.latency_s for phase in phases.values() for s in phase.answered]
+    # Accepted is all that was not refused: one that was given up at its deadline counts as late.
+    accepted = [s.latency_s for p in phases.values() for s in p.samples if s.status != 429]
     refused = [sample for phase in phases.values() for sample in phase.refused]
     others = [s.status for p in phases.values() for s in p.samples if s.status not in (200, 429)]
     blunt = sum(not _says_when(sample) for sample in refused)

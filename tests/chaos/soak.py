@@ -41,7 +41,7 @@ async def run(plan: Plan) -> list[Promise]:
         with suppress(asyncio.CancelledError):
             await watching
         await service.at_rest()
-        left_open = service.open_files() - files
+        left_open = await service.files_left_open(files)
         logged = service.errors_logged()
     begin = WARM_UP_SHARE * seconds
     quarter = (seconds - begin) / 4

@@ -26,6 +26,7 @@ REFERENCE = post(photograph(REFERENCE_PX).body, boxes=[REFERENCE_BOX])
 PER_REQUEST = ("request_id", "timing_ms")
 """What differs between two answers to the same upload."""
 
+CLOSING_S = 15
 PATIENCE_S = 120
 """For what has no target: long enough for a busy machine."""
 
@@ -89,6 +90,15 @@ class Target:
         if answer is None or answer.status != 200:
             raise RuntimeError(f"the reference photograph was not aligned: {answer}")
         return content(answer)
+
+    async def files_left_open(self, before: int) -> int:
+        """File descriptors beyond those before, once closed connections had time to go."""
+
+        async def gone() -> bool:
+            return self.open_files() <= before
+
+        await until(gone, CLOSING_S)
+        return self.open_files() - before
 
     async def at_rest(self) -> None:
         """Wait until nothing is in progress and nothing waits."""
