@@ -44,6 +44,7 @@ SETTINGS = {
     "drain_delay_ms": 1500,
     # Every request is to be answered, however busy the machine is with a start.
     "request_deadline_ms": 1000 * LIMIT_S,
+    "max_inflight_requests": 512,
 }
 WATCH_EVERY_S = 0.1
 FACE_EVERY = 25
@@ -167,7 +168,7 @@ async def _measure(
     plan: Plan, front: Balancer, instances: list[Instance], restarts: int, requests: int
 ) -> tuple[list[Sample], list[int]]:
     """What came of the load, and the exit statuses of the restarted."""
-    picture = KINDS["jpeg"](Pillow.fromarray(faceless()).resize((64, 64)))
+    picture = KINDS["jpeg"](Pillow.fromarray(faceless()).resize((32, 32)))
     no_face = post(picture)
     rate = plan.pick(30, 8)
     rolling = asyncio.create_task(_roll(front, instances, restarts))
