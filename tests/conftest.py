@@ -14,6 +14,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from skimage import data
 
@@ -26,6 +27,10 @@ needs_face_data = pytest.mark.skipif(
     not (FACE_DATA / "300w").is_dir(),
     reason="300-W is not at hand; FACE_DATA names the folder that holds 300w/",
 )
+
+# A busy machine makes examples slowly, which says nothing about the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # Points of the astronaut's face, placed by eye on a sevenfold enlargement: index → x, y.
 ASTRONAUT_POINTS = {

@@ -67,6 +67,11 @@ class _InMemoryParser(MultiPartParser):
         """The closing boundary: without it, the form was cut off."""
         self.ended = True
 
+    def close(self) -> None:
+        """Close all files, also one that the form left unfinished and does not hold."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def read_image(request: Request, max_bytes: int, take: Callable[[int], None]) -> bytes:
     """The encoded image of a raw `image/*` body, or of the multipart field `image`.
@@ -109,7 +114,7 @@ async def _image_field(request: Request, max_bytes: int, take: Callable[[int], N
             raise MissingImageField("Send the image as a file in the form field named image.")
         return await field.read()
     finally:
-        await form.close()
+        parser.close()
 
 
 async def _limited(

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 import httpx
 import pytest
@@ -175,6 +176,20 @@ grammar = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=20))
 @example([PART, b"a\r\n--x--"], FORM_TYPE + "; charset=punycode")
 def test_no_form_whatsoever_is_more_than_refused(fragments: list[bytes], content_type: str) -> None:
     outcome(content_type, fragments)
+
+
+def test_a_form_that_breaks_off_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tempfile.SpooledTemporaryFile[bytes]] = []
+    init = tempfile.SpooledTemporaryFile.__init__
+
+    def noted(self: tempfile.SpooledTemporaryFile[bytes], *arguments: Any, **named: Any) -> None:
+        opened.append(self)
+        init(self, *arguments, **named)
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "__init__", noted)
+    outcome(FORM_TYPE, [PART, b"half a picture"])
+    outcome(FORM_TYPE, [PART, b"a picture\r\n--x--\r\n"])
+    assert [file.closed for file in opened] == [True, True]
 
 
 def test_no_upload_however_large_is_written_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
