@@ -32,15 +32,15 @@ Row = Mapping[str, float | str]
 
 
 class Split(NamedTuple):
-    """What our rows are measured on, and what to call it."""
+    """What our rows are measured on, and what to call so many faces of it."""
 
     source: str
     faces: str
 
 
 SPLITS = {
-    "300w-68": Split("300w/helen/testset", "Helen's test faces"),
-    "wflw-98": Split("wflw/WFLW_annotations/list_98pt_rect_attr_val.txt", "validation faces"),
+    "300w-68": Split("300w/helen/testset", "Helen's {} test faces"),
+    "wflw-98": Split("wflw/WFLW_annotations/list_98pt_rect_attr_val.txt", "{} validation faces"),
 }
 FPS_ROUNDS = 30
 
@@ -73,7 +73,7 @@ def table(title: str, columns: Sequence[str], rows: Mapping[str, Row]) -> str:
 
 def accuracy_tables(protocol: Protocol, markup: str) -> str:
     """Tables 1 to 3; our row stands in those of the checkpoint's own benchmark."""
-    ours = f"ours, {len(protocol.faces)} {SPLITS[markup].faces}"
+    ours = f"ours, {SPLITS[markup].faces.format(len(protocol.faces))}"
     whole = protocol.accuracy("all")
     of_300w: dict[str, Row] = {}
     of_wflw: dict[str, Row] = {}

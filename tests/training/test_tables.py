@@ -21,8 +21,8 @@ def test_68_points_stand_in_table_1_only() -> None:
     first, second, third = accuracy_tables(protocol, "300w-68").split("\n\n")
     assert first.splitlines()[-1].split() == [
         "ours,",
-        "2",
         "Helen's",
+        "2",
         "test",
         "faces",
         "3.00",
