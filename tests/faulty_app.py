@@ -43,7 +43,7 @@ class FaultyEngine:
 
     def align(self, crops: Sequence[Image]) -> list[Alignment]:
         """The middle of every crop."""
-        colors = {_color(crop) for crop in crops}
+        colors = {flat_color(crop) for crop in crops}
         if KILL in colors:
             raise SystemExit("the device's thread ends")
         if GREEDY in colors and len(crops) > 1:
@@ -55,7 +55,7 @@ class FaultyEngine:
         return [Alignment(self._points, self._scores, heatmap) for _ in crops]
 
 
-def _color(crop: Image) -> Color | None:
+def flat_color(crop: Image) -> Color | None:
     """The colour of a crop that has but one."""
     red, green, blue = (int(value) for value in crop[0, 0])
     return (red, green, blue) if np.all(crop == crop[0, 0]) else None

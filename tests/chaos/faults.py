@@ -30,6 +30,7 @@ from tests.chaos.target import (
     until,
 )
 from tests.chaos.wire import Answer, Caller, get, post
+from tests.faulty_app import Color
 
 FAULTY = "tests.chaos.faulty_service"
 PATIENT = {"request_deadline_ms": 1000 * PATIENCE_S}
@@ -92,9 +93,7 @@ async def _batches(service: Target) -> tuple[float, float]:
     return small, await service.metric("lwbafa_batch_faces_count")
 
 
-async def _batch(
-    service: Target, color: faulty.Color | None, alone: Answers
-) -> tuple[Answers, int]:
+async def _batch(service: Target, color: Color | None, alone: Answers) -> tuple[Answers, int]:
     """As many callers as make one batch, the first with a fault if there is a colour.
 
     Each has a box of its own, so that answers in the wrong hands would be noticed. Returns the
@@ -146,7 +145,7 @@ async def _other_pixels(service: Target, cuts: int) -> Promise:
     return at_most(name, depend, 0)
 
 
-async def _lethal(name: str, color: faulty.Color, after_s: float) -> list[Promise]:
+async def _lethal(name: str, color: Color, after_s: float) -> list[Promise]:
     """What ends a process: it says so, nobody waits for it in vain, and it does end."""
     settings = {"max_batch_faces": 1, "forward_timeout_ms": 1000 * FORWARD_TIMEOUT_S}
     try:
@@ -156,9 +155,7 @@ async def _lethal(name: str, color: faulty.Color, after_s: float) -> list[Promis
         return [Promise(f"{name}: the process", "ends non-zero", str(error)[-100:].strip(), False)]
 
 
-async def _watch_it_die(
-    service: Target, name: str, color: faulty.Color, after_s: float
-) -> list[Promise]:
+async def _watch_it_die(service: Target, name: str, color: Color, after_s: float) -> list[Promise]:
     started = time.monotonic()
     fatal = asyncio.create_task(_ask(service, _flat(color)))
     await asyncio.sleep(0.5)
@@ -226,7 +223,7 @@ def _face(shift: int) -> bytes:
     return post(astronaut(REFERENCE_PX).body, boxes=[[x + shift / 2, y, width, height]])
 
 
-def _flat(color: faulty.Color, side_px: int = 64) -> bytes:
+def _flat(color: Color, side_px: int = 64) -> bytes:
     """An upload of one colour, of which the network sees nothing else."""
     pixels = np.full((side_px, side_px, 3), color[::-1], np.uint8)
     middle = side_px // 4

@@ -9,13 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from app.__main__ import main
 from app.batching import Batcher
 from app.imaging.crop import Image
-
-Color = tuple[int, int, int]
+from tests.faulty_app import Color, flat_color
 
 POISON: Color = (255, 0, 1)
 """Raises whenever it is in a batch."""
@@ -44,7 +41,7 @@ def with_faults(run: Run, waiting: Callable[[], int]) -> Run:
 
     def faulty(crops: Sequence[Image]) -> Sequence[Any]:
         nonlocal failed_before
-        colors = {_color(crop) for crop in crops}
+        colors = {flat_color(crop) for crop in crops}
         if POISON in colors:
             raise RuntimeError("the network cannot take this face")
         if FLAKY in colors and not failed_before:
@@ -64,12 +61,6 @@ def with_faults(run: Run, waiting: Callable[[], int]) -> Run:
         return run(crops)
 
     return faulty
-
-
-def _color(crop: Image) -> Color | None:
-    """The colour of a crop that has but one."""
-    first = crop[0, 0]
-    return tuple(int(value) for value in first) if np.all(crop == first) else None  # type: ignore[return-value]
 
 
 def install() -> None:
