@@ -12,7 +12,7 @@ from app.api.connection import Connection, ConnectionLimits
 from app.errors import StartupError
 from app.lifecycle import serve
 from app.main import create_app
-from app.service import Service
+from app.service import MakeEngine, Service, torch_engine
 from app.settings import Settings, read_settings
 from app.telemetry import configure_logging
 
@@ -20,13 +20,13 @@ from app.telemetry import configure_logging
 SENDING_S = 5
 
 
-def main() -> None:
+def main(make_engine: MakeEngine = torch_engine) -> None:
     """Serve until told to stop; a wrong setting or checkpoint ends it with one line, status 1."""
     try:
         settings = read_settings()
         configure_logging(settings.log_level)
         listener = listen(settings)
-        service = Service(settings)
+        service = Service(settings, make_engine)
         config = server_config(service)
     except StartupError as error:
         sys.exit(f"lwbafa: {error}")

@@ -39,13 +39,14 @@ class Server(NamedTuple):
 @contextmanager
 def running_service(checkpoint: Path) -> Iterator[Server]:
     """Start `python -m app` on a free port, wait until it is ready, stop it in the end."""
-    port = _free_port()
+    port = free_port()
     environment = os.environ | {
         "LWBAFA_HOST": "127.0.0.1",
         "LWBAFA_PORT": str(port),
         "LWBAFA_CHECKPOINT_DIR": str(checkpoint.resolve()),
         "LWBAFA_LOG_LEVEL": "warning",
         "LWBAFA_REQUEST_DEADLINE_MS": str(1000 * DEADLINE_S),
+        "LWBAFA_DRAIN_DELAY_MS": "0",
     }
     process = subprocess.Popen([sys.executable, "-m", "app"], cwd=ROOT, env=environment)
     try:
@@ -57,7 +58,8 @@ def running_service(checkpoint: Path) -> Iterator[Server]:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

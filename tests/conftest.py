@@ -1,7 +1,6 @@
 """What the tests share: a real photograph, a real checkpoint, a real service."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from app.imaging.crop import Image
+from bench.server import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 FACE_DATA = Path(os.environ.get("FACE_DATA", ROOT.parent / "shared" / "data"))
@@ -98,12 +98,6 @@ def server_process(
                 process.wait(timeout=60)
             finally:
                 process.kill()  # one that hangs would else be waited for without end
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -4,21 +4,16 @@ The engine is quick and sees no faces: it stands in for the network where what i
 life of the process around it. A crop of one flat colour calls for a fault.
 """
 
-import logging
-import os
 import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from app.__main__ import listen, server_config
+from app.__main__ import main
 from app.checkpoints import Checkpoint
 from app.engine import Alignment, Engine
 from app.imaging.crop import Image
-from app.lifecycle import serve
-from app.service import Service
-from app.settings import Settings, read_settings
-from app.telemetry import configure_logging
+from app.settings import Settings
 
 Color = tuple[int, int, int]
 
@@ -67,9 +62,4 @@ def faulty_engine(checkpoint: Checkpoint, settings: Settings) -> Engine:
 
 
 if __name__ == "__main__":
-    settings = read_settings()
-    configure_logging(settings.log_level)
-    listener = listen(settings)
-    logging.getLogger(__name__).info("a faulty engine stands in for the network")
-    service = Service(settings, faulty_engine)
-    os._exit(serve(server_config(service), service, listener))
+    main(faulty_engine)

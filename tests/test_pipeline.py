@@ -21,7 +21,6 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(anything.map(json.dumps) | st.text())
 @example("[" * 10_000)
 @example('[[1, 2, 3, 4]]" ')
@@ -43,7 +42,7 @@ places = st.floats(-1e300, 1e300) | st.floats(-100, 100)
 lengths = st.floats(1, 1e300) | st.floats(1, 500)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.builds(FaceBox, places, places, lengths, lengths),
     st.tuples(st.integers(1, 60), st.integers(1, 60)),

@@ -114,7 +114,7 @@ def statuses(client: httpx.Client, path: str, mode: GenerationMode) -> set[int]:
     (operation,) = schema[path].values()
     seen = set()
 
-    @settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=40, derandomize=True, phases=[Phase.generate])
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: schemathesis.Case[Any]) -> None:
         status = case.call_and_validate(checks=CHECKS, timeout=60).status_code

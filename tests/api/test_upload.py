@@ -121,7 +121,6 @@ PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="f"\r\n\r
 some_places = st.lists(st.integers(0, 2000), max_size=6)
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=1000), some_places)
 @example(b"\r\n--x", [70])
 @example(b"\r\n--", [1, 2, 3])
@@ -134,7 +133,6 @@ def test_an_image_is_read_alike_raw_and_from_a_form_in_whatever_pieces_it_comes(
         assert outcome(FORM_TYPE, cut(form, places)) == image
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), some_places)
 def test_one_byte_too_many_is_refused_in_whatever_pieces_it_comes(
     over: int, places: list[int]
@@ -165,7 +163,7 @@ FRAGMENTS = [
 grammar = st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=20)), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     grammar,
     st.sampled_from([FORM_TYPE, "multipart/form-data", "multipart/form-data; boundary="])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.batching import Batcher, BatchReport
@@ -356,7 +356,6 @@ async def test_the_expected_wait_is_that_of_the_batches_ahead() -> None:
         assert int(refused.value.headers["Retry-After"]) == pytest.approx(ahead, abs=PATIENCE_S)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1e6))
 def test_retry_after_is_in_whole_seconds_at_least_one_and_not_too_early(seconds: float) -> None:
     (value,) = retry_after(seconds).values()

@@ -2,7 +2,7 @@ from typing import cast
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.batching import BatchTimeModel
@@ -78,7 +78,6 @@ def test_one_slow_batch_is_forgotten() -> None:
     assert model.predict(8) == pytest.approx(0.08, rel=0.01)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 64), st.floats(0, 100)), min_size=1, max_size=20),
     st.integers(1, 64),

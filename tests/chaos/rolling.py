@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image as Pillow
 from tqdm import tqdm
 
+from bench.server import free_port
 from tests.chaos.fuzz_files import KINDS
 from tests.chaos.load import Sample, load
 from tests.chaos.promises import Plan, Promise, at_least, at_most
@@ -34,7 +35,6 @@ from tests.chaos.target import (
     until,
 )
 from tests.chaos.wire import Address, get, post
-from tests.conftest import free_port
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 LIMIT_S = 60

@@ -16,7 +16,6 @@ crops = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(crops, numbers(-2, 3), numbers(-2, 3))
 def test_crop_coordinates_survive_the_way_to_the_image_and_back(
     crop: Crop, x: float, y: float
@@ -26,14 +25,12 @@ def test_crop_coordinates_survive_the_way_to_the_image_and_back(
     assert np.abs(returned - point).max() * crop.side < 0.01
 
 
-@settings(deadline=None)
 @given(crops, numbers(-10_000, 10_000), numbers(-10_000, 10_000))
 def test_image_points_survive_the_way_to_the_crop_and_back(crop: Crop, x: float, y: float) -> None:
     point = np.array([x, y])
     assert np.abs(crop.to_image(crop.from_image(point)) - point).max() < 0.01
 
 
-@settings(deadline=None)
 @given(crops)
 def test_the_middle_of_a_crop_is_its_centre_and_its_edges_are_one_side_apart(crop: Crop) -> None:
     middle, left, right = crop.to_image(np.array([[0.5, 0.5], [0, 0.5], [1, 0.5]]))
@@ -63,7 +60,6 @@ def test_points_may_come_in_any_number_of_dimensions() -> None:
     assert crop.from_image(points) == pytest.approx(each)
 
 
-@settings(deadline=None)
 @given(numbers(-5000, 5000), numbers(-5000, 5000), numbers(0, 5000), numbers(0, 5000))
 def test_the_crop_of_a_box_has_its_centre_and_its_longer_side_by_a_fixed_factor(
     x: float, y: float, width: float, height: float
@@ -216,7 +212,7 @@ far = st.floats(-1e9, 1e9, allow_nan=False)
 lengths = st.one_of(st.just(0.0), st.floats(0, 1e-3), st.floats(0, 1e9))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.builds(FaceBox, far, far, lengths, lengths),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -237,7 +233,7 @@ def test_a_crop_smaller_than_a_pixel_shows_that_pixel(side: float) -> None:
     assert np.abs(cut.astype(int) - (50, 150, 250)).max() <= 10
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.builds(Crop, numbers(-50, 250), numbers(-50, 200), numbers(8, 300), numbers(-180, 180)),
     st.integers(0, 60),

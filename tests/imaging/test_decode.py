@@ -256,7 +256,7 @@ def test_a_header_before_nothing_that_can_be_decoded_is_refused() -> None:
 SMALL = {recipe: encode(photograph(24, 16), recipe) for recipe in RECIPES}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(sorted(RECIPES)),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=5),
@@ -276,7 +276,7 @@ def test_a_damaged_file_becomes_a_picture_of_its_size_or_a_refusal(
     assert decoded.dtype == np.uint8
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(["png", "webp lossless"]),
     st.integers(1, 40),
@@ -291,7 +291,7 @@ def test_lossless_files_of_any_size_and_content_come_back_bit_by_bit(
     assert np.array_equal(opened(encode(PillowImage.fromarray(image), recipe)), image)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(RECIPES)), st.integers(0, 10_000), st.binary(max_size=40))
 def test_a_file_cut_anywhere_and_followed_by_anything_has_its_size_or_is_refused(
     recipe: str, cut: int, tail: bytes

@@ -227,7 +227,7 @@ def read_or_refuse(data: bytes) -> None:
     assert 1 <= header.orientation <= 8
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(MAGICS)), st.binary(max_size=200))
 @example("webp", b"")
 @example("png", b"\x00\x00\x00\x0dIHDR" + bytes(17))
@@ -239,7 +239,7 @@ def test_random_bytes_after_the_magic_meet_nothing_but_a_refusal(name: str, rest
 SMALL = {recipe: encode(photograph(24, 16), recipe, exif=exif(6)) for recipe in RECIPES}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(sorted(RECIPES)),
     st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),
@@ -270,7 +270,7 @@ def test_a_row_of_fifty_million_pixels_is_refused() -> None:
 LARGEST = {"webp lossy": 16383, "webp lossless": 16384}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(FILES)), st.integers(1, 65535), st.integers(1, 65535))
 def test_the_size_that_a_header_states_is_the_size_that_is_read(
     name: str, width: int, height: int
@@ -282,7 +282,7 @@ def test_the_size_that_a_header_states_is_the_size_that_is_read(
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.sampled_from(sorted(RECIPES)),
     st.sampled_from(["<", ">"]),
@@ -298,7 +298,7 @@ def test_an_orientation_among_other_tags_is_found_or_taken_for_upright(
     assert header_of(data).orientation == (value if 1 <= value <= 8 else 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(sorted(RECIPES)), st.binary(max_size=120))
 def test_random_exif_leaves_format_and_size_alone(recipe: str, junk: bytes) -> None:
     header = header_of(encode(photograph(24, 16), recipe, exif=b"Exif\x00\x00" + junk))

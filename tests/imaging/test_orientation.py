@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, ImageOps
 from PIL import Image as PillowImage
@@ -85,7 +85,6 @@ def test_a_box_covers_the_same_pixels_in_both_frames(value: int) -> None:
 places = st.floats(-1000, 1000, allow_nan=False)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(range(1, 9)),
     st.lists(st.tuples(places, places), min_size=1, max_size=4),
@@ -99,7 +98,6 @@ def test_points_survive_the_way_to_the_file_and_back(
     assert returned == pytest.approx(np.array(points), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(range(1, 9)),
     st.builds(FaceBox, places, places, st.floats(0, 1000), st.floats(0, 1000)),
