@@ -9,10 +9,11 @@ from functools import partial
 import uvicorn
 
 from app.api.connection import Connection, ConnectionLimits
+from app.engine.choose import create_engine
 from app.errors import StartupError
 from app.lifecycle import serve
 from app.main import create_app
-from app.service import MakeEngine, Service, torch_engine
+from app.service import MakeEngine, Service
 from app.settings import Settings, read_settings
 from app.telemetry import configure_logging
 
@@ -20,7 +21,7 @@ from app.telemetry import configure_logging
 SENDING_S = 5
 
 
-def main(make_engine: MakeEngine = torch_engine) -> None:
+def main(make_engine: MakeEngine = create_engine) -> None:
     """Serve until told to stop; a wrong setting or checkpoint ends it with one line, status 1."""
     try:
         settings = read_settings()

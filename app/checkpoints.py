@@ -1,12 +1,17 @@
-"""Checkpoints: a folder with a manifest and one safetensors file, verified before it is opened."""
+"""Checkpoints: a folder with a manifest and a safetensors file, verified before it is opened.
+
+Beside them may lie the same network as an int8 OpenVINO model, made by `training.quantise`.
+"""
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
 import safetensors
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.engine import EngineName
 from app.errors import StartupError
 from app.imaging.crop import CROP_SCALE
 from app.lwbafa import (
@@ -18,6 +23,12 @@ from app.lwbafa import (
     BoundaryAwareNetwork,
     Markup,
 )
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+MOST_NME_LOSS = 0.01
+MOST_HEATMAP_DIFFERENCE = 0.01
+"""What an engine may lose to be chosen: relative NME, and mean difference of the heatmaps (0–1)."""
 
 
 class _Record(BaseModel):
@@ -52,6 +63,25 @@ class Accuracy(_Record):
     auc: float = Field(description="mean(max(0, 1 − NME / 0.10))")
 
 
+class EngineCheck(_Record):
+    """What another engine than eager fp32 answered on the faces of the manifest's `accuracy`."""
+
+    engine: EngineName
+    accuracy: tuple[Accuracy, ...]
+    heatmap_difference: float = Field(
+        description="Mean absolute difference of the merged heatmaps from eager fp32's, 0 to 1"
+    )
+
+
+class Int8Model(_Record):
+    """An OpenVINO model in int8, made of the same weights: its two files."""
+
+    graph_file: str = Field(pattern=r"^[\w.-]+\.xml$")
+    graph_sha256: Sha256
+    weights_file: str = Field(pattern=r"^[\w.-]+\.bin$")
+    weights_sha256: Sha256
+
+
 class Training(_Record):
     """Where the weights come from and on what terms they may be used."""
 
@@ -69,20 +99,66 @@ class Manifest(_Record):
     architecture: str
     markup: str
     weights_file: str = Field(pattern=r"^[\w.-]+\.safetensors$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256
     input: InputContract
     box_convention: BoxConvention
     training: Training
-    accuracy: tuple[Accuracy, ...]
+    accuracy: tuple[Accuracy, ...] = Field(description="Of eager fp32, by box")
+    int8_model: Int8Model | None = None
+    engines: tuple[EngineCheck, ...] = ()
+
+    def keeps_accuracy(self, engine: EngineName) -> bool:
+        """Whether an engine was measured and loses next to nothing against eager fp32."""
+        if engine == "torch":
+            return True
+        reference = {(row.dataset, row.box): row.nme_percent for row in self.accuracy}
+        return any(
+            check.heatmap_difference <= MOST_HEATMAP_DIFFERENCE
+            and {(row.dataset, row.box) for row in check.accuracy} == set(reference) != set()
+            and all(
+                row.nme_percent <= (1 + MOST_NME_LOSS) * reference[row.dataset, row.box]
+                for row in check.accuracy
+            )
+            for check in self.engines
+            if check.engine == engine
+        )
 
 
 class Checkpoint:
-    """A verified network in evaluation mode (float32, on the CPU) with its manifest and markup."""
+    """A checkpoint folder whose files are what its manifest states."""
 
-    def __init__(self, network: BoundaryAwareNetwork, manifest: Manifest) -> None:
-        self.network = network
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self._folder = folder
         self.manifest = manifest
         self.markup: Markup = MARKUPS[manifest.markup]
+
+    def load_network(self) -> BoundaryAwareNetwork:
+        """A network of the caller's own, in evaluation mode, float32, on the CPU.
+
+        Raises StartupError if the tensors are not exactly the network's.
+        """
+        manifest = self.manifest
+        path = self._folder / manifest.weights_file
+        network = BoundaryAwareNetwork(ARCHITECTURES[manifest.architecture], self.markup)
+        try:
+            tensors = safetensors.torch.load(_read_verified(path, manifest.sha256))
+            network.load_state_dict(tensors, strict=True)
+        except (safetensors.SafetensorError, RuntimeError) as error:
+            first_line = str(error).splitlines()[0]
+            raise StartupError(
+                f"checkpoint {path} does not fit the network: {first_line}"
+            ) from error
+        return network.eval()
+
+    def int8_files(self) -> tuple[bytes, bytes]:
+        """Graph and weights of the int8 OpenVINO model. Raises StartupError without one."""
+        model = self.manifest.int8_model
+        if model is None:
+            raise StartupError(f"checkpoint {self._folder} has no int8 model: training.quantise")
+        return (
+            _read_verified(self._folder / model.graph_file, model.graph_sha256),
+            _read_verified(self._folder / model.weights_file, model.weights_sha256),
+        )
 
 
 CURRENT_INPUT = InputContract(
@@ -94,26 +170,24 @@ CURRENT_BOX = BoxConvention(
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read, verify and load a checkpoint folder.
+    """Read and verify a checkpoint folder.
 
-    Raises StartupError if a file is missing, the sha256 differs, the tensors are not exactly the
-    network's, or the checkpoint expects another input than this version makes.
+    Raises StartupError if a file is missing, a sha256 differs, or the checkpoint expects another
+    input than this version makes.
     """
     manifest = _read_manifest(folder / "manifest.json")
-    path = folder / manifest.weights_file
+    _read_verified(folder / manifest.weights_file, manifest.sha256)
+    return Checkpoint(folder, manifest)
+
+
+def _read_verified(path: Path, sha256: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise StartupError(f"checkpoint {path} cannot be read: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest() != manifest.sha256:
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise StartupError(f"checkpoint {path} does not have the sha256 that its manifest states")
-    network = BoundaryAwareNetwork(ARCHITECTURES[manifest.architecture], MARKUPS[manifest.markup])
-    try:
-        network.load_state_dict(safetensors.torch.load(data), strict=True)
-    except (safetensors.SafetensorError, RuntimeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise StartupError(f"checkpoint {path} does not fit the network: {first_line}") from error
-    return Checkpoint(network.eval(), manifest)
+    return data
 
 
 def _read_manifest(path: Path) -> Manifest:

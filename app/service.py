@@ -17,7 +17,7 @@ from app.batching.batcher import retry_after
 from app.checkpoints import Checkpoint, load_checkpoint
 from app.detection.centerface import CenterFace
 from app.engine import Alignment, Engine
-from app.engine.torch_engine import TorchEngine, choose_device
+from app.engine.choose import create_engine
 from app.errors import NotReady, QueueFull
 from app.imaging.crop import Image
 from app.pipeline import Pipeline
@@ -32,20 +32,10 @@ LAST_BATCH_S = 2.0
 MakeEngine = Callable[[Checkpoint, Settings], Engine]
 
 
-def torch_engine(checkpoint: Checkpoint, settings: Settings) -> Engine:
-    """The PyTorch engine on the device that the settings choose."""
-    return TorchEngine(
-        checkpoint.network,
-        checkpoint.markup,
-        choose_device(settings.device),
-        settings.network_threads or granted_cpus(),
-    )
-
-
 class Service:
     """The loaded service. Raises StartupError if the checkpoint or the detector is not right."""
 
-    def __init__(self, settings: Settings, make_engine: MakeEngine = torch_engine) -> None:
+    def __init__(self, settings: Settings, make_engine: MakeEngine = create_engine) -> None:
         # Concurrency comes from the workers; OpenCV's own threads would only contend with them.
         cv2.setNumThreads(1)
         self.settings = settings
@@ -75,7 +65,7 @@ class Service:
         self._detector_failure: str | None = None
         self._draining = False
         self._stopping = False
-        self._export_state(str(choose_device(settings.device)))
+        self._export_state(engine)
 
     def start(self) -> None:
         """Begin to warm up; `not_ready_reasons` tells when it is done."""
@@ -211,7 +201,7 @@ class Service:
         for task in [self.workers.submit(warm_up) for _ in range(self._worker_count)]:
             task.result()
 
-    def _export_state(self, device: str) -> None:
+    def _export_state(self, engine: Engine) -> None:
         manifest = self.checkpoint.manifest
         self.metrics.model.info(
             {
@@ -219,7 +209,8 @@ class Service:
                 "version": manifest.version,
                 "markup": manifest.markup,
                 "sha256": manifest.sha256,
-                "device": device,
+                "engine": engine.name,
+                "device": engine.device,
             }
         )
         self.metrics.queue_faces.set_function(lambda: self._batcher.queued)

@@ -28,6 +28,13 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the network runs; auto takes the GPU if there is one"
     )
+    engine: Literal["auto", "torch", "openvino", "openvino-int8"] = Field(
+        "auto",
+        description="What runs the network; auto takes the fastest that keeps the accuracy",
+    )
+    cache_dir: Path = Field(
+        Path("~/.cache/lwbafa"), description="Keeps what is converted at the first start"
+    )
     network_threads: int = Field(
         0,
         ge=0,

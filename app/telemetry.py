@@ -110,7 +110,11 @@ class Metrics:
             "1 while traffic should come here; 0 while starting, draining, stopping or dead",
             registry=self.registry,
         )
-        self.model = Info("lwbafa_model", "The checkpoint that answers", registry=self.registry)
+        self.model = Info(
+            "lwbafa_model",
+            "The checkpoint that answers, and the engine and device that run it",
+            registry=self.registry,
+        )
         for reason in ("ended", "deadline", "failed"):
             self.dropped_faces.labels(reason)
         for reason in ("slow", "crowded"):

@@ -1,68 +1,65 @@
-"""What the engine gains over the network as it was trained.
+"""What each engine gains over the network as it was trained.
 
     python -m bench.engine
 
-Side by side in one run: the network in eager fp32, as trained (contiguous, BatchNorm on its own);
-and the service's engine (BatchNorm folded, channels_last). Both take the same uint8 crops to
-points on the host; the engine computes scores and the merged heatmap besides.
+Side by side in one run: the network in eager fp32, as trained (contiguous, BatchNorm on its own),
+and every engine that runs here. All take the same uint8 crops to points on the host; the engines
+compute scores and the merged heatmap besides.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from app.checkpoints import load_checkpoint
-from app.engine.torch_engine import TorchEngine, choose_device
+from app.checkpoints import Checkpoint, load_checkpoint
+from app.engine.aligner import Aligner
+from app.engine.choose import FASTEST_FIRST, choose_device, create_engine
+from app.engine.cuda_engine import halved
 from app.imaging.crop import Image
-from app.lwbafa import BoundaryAwareNetwork, normalise
+from app.lwbafa import normalise
 from app.settings import granted_cpus, read_settings
 from bench.photographs import astronaut_crop
 from bench.report import Report, Spread, interleaved, parser, print_machine
 
-BATCHES = (1, 4, 8)
+BATCHES = (1, 4, 8, 16)
+EAGER = "eager fp32"
+
+Align = Callable[[Sequence[Image]], object]
 
 
 def measure(checkpoint_dir: Path, rounds: int, seconds: float) -> Report:
-    """Faces per second of both, by batch; each is run for `seconds` in every round."""
-    device, threads = bench_device()
-    as_trained = load_checkpoint(checkpoint_dir).network.to(device)
+    """Faces per second of all, by batch; each is run for `seconds` in every round."""
+    device = choose_device(read_settings())
     checkpoint = load_checkpoint(checkpoint_dir)
-    engine = TorchEngine(checkpoint.network, checkpoint.markup, device, threads)
+    engines = _on_cuda(checkpoint) if device == "cuda" else _on_cpu(checkpoint)
     crop = astronaut_crop()
-    measurements: dict[str, Callable[[], float]] = {}
-    for batch in BATCHES:
-        crops = [crop] * batch
-        for name, run in (
-            ("eager", partial(_align_eagerly, as_trained, crops, device)),
-            ("engine", partial(engine.align, crops)),
-        ):
-            measurements[f"{name} {batch}"] = partial(faces_per_second, run, batch, seconds)
+    measurements: dict[str, Callable[[], float]] = {
+        f"{name} {batch}": partial(faces_per_second, partial(align, [crop] * batch), batch, seconds)
+        for batch in BATCHES
+        for name, align in engines.items()
+    }
     speed = interleaved(rounds, measurements, "engine")
-    note = f"Ratio within each round; median (least–greatest) of {rounds}. Device: {device.type}"
-    note += f", {threads} threads." if device.type == "cpu" else "."
+    note = f"Ratio within each round; median (least–greatest) of {rounds}. Device: {device}"
+    note += f", {_threads()} threads." if device == "cpu" else "."
     return Report(
-        "Engine against the network as trained, faces per second",
+        "Engines against the network as trained, faces per second",
         note,
         [
             {
+                "engine": name,
                 "batch": str(batch),
-                "eager fp32": Spread.of(speed[f"eager {batch}"]),
-                "engine": Spread.of(speed[f"engine {batch}"]),
-                "ratio": Spread.of_ratios(speed[f"engine {batch}"], speed[f"eager {batch}"]),
+                "faces per second": Spread.of(speed[f"{name} {batch}"]),
+                "ratio": Spread.of_ratios(speed[f"{name} {batch}"], speed[f"{EAGER} {batch}"]),
             }
+            for name in engines
             for batch in BATCHES
         ],
     )
-
-
-def bench_device() -> tuple[torch.device, int]:
-    """The device and the number of CPU threads that the service would take here."""
-    settings = read_settings()
-    return choose_device(settings.device), settings.network_threads or granted_cpus()
 
 
 def faces_per_second(run: Callable[[], object], faces: int, seconds: float) -> float:
@@ -75,17 +72,49 @@ def faces_per_second(run: Callable[[], object], faces: int, seconds: float) -> f
     return passes * faces / elapsed
 
 
+def _on_cpu(checkpoint: Checkpoint) -> dict[str, Align]:
+    torch.set_num_threads(_threads())
+    engines: dict[str, Align] = {EAGER: partial(_align_eagerly, checkpoint.load_network(), "cpu")}
+    for name in reversed(FASTEST_FIRST):
+        if name != "openvino-int8" or checkpoint.manifest.int8_model:
+            settings = read_settings().model_copy(update={"engine": name, "device": "cpu"})
+            engines[name] = create_engine(checkpoint, settings).align
+    return engines
+
+
+def _on_cuda(checkpoint: Checkpoint) -> dict[str, Align]:
+    eager = checkpoint.load_network().cuda()
+    half = Aligner(halved(checkpoint.load_network()), checkpoint.markup)
+    half = half.to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
+    engine = create_engine(checkpoint, read_settings())
+    engine.warm_up(max(BATCHES))
+    return {
+        EAGER: partial(_align_eagerly, eager, "cuda"),
+        "half precision": partial(_align_in_half, half),
+        "half precision, CUDA graphs": engine.align,
+    }
+
+
 @torch.inference_mode()
-def _align_eagerly(
-    network: BoundaryAwareNetwork, crops: list[Image], device: torch.device
-) -> torch.Tensor:
+def _align_eagerly(network: nn.Module, device: str, crops: Sequence[Image]) -> None:
     batch = normalise(torch.from_numpy(np.stack(crops)).to(device)).contiguous()
-    return network(batch).points.cpu()  # type: ignore[no-any-return]  # waits for the device
+    network(batch).points.cpu()  # waits for the device
+
+
+@torch.inference_mode()
+def _align_in_half(aligner: nn.Module, crops: Sequence[Image]) -> None:
+    for answer in aligner(torch.from_numpy(np.stack(crops)).to("cuda")):
+        answer.cpu()
+
+
+def _threads() -> int:
+    """The CPU threads that the service would take here."""
+    return read_settings().network_threads or granted_cpus()
 
 
 def main() -> None:
     """Command line: print the table."""
-    options = parser("Engine against the network as trained.")
+    options = parser("Engines against the network as trained.")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=float, default=3, help="of every measurement")
     arguments = options.parse_args()

@@ -2,9 +2,9 @@
 
     python -m bench.service
 
-A saturated service, one face per request and its box given, against the bare forward pass of the
-same folded network at the service's largest batch, in alternating rounds of one run. The service
-idles while the forward pass is measured.
+A saturated service, one face per request and its box given, against the bare engine at the
+service's largest batch, in alternating rounds of one run. The service idles while the engine is
+measured.
 """
 
 import asyncio
@@ -14,15 +14,11 @@ from functools import partial
 from pathlib import Path
 
 import httpx
-import numpy as np
-import torch
-from torch import Tensor
 
 from app.checkpoints import load_checkpoint
-from app.engine.torch_engine import TorchEngine
-from app.lwbafa import BoundaryAwareNetwork, normalise
+from app.engine.choose import create_engine
 from app.settings import read_settings
-from bench.engine import bench_device, faces_per_second
+from bench.engine import faces_per_second
 from bench.photographs import Upload, astronaut, astronaut_crop
 from bench.report import Report, Spread, interleaved, parser, print_machine
 from bench.server import DEADLINE_S, Server, running_service
@@ -33,19 +29,17 @@ RAMP_S = 5.0
 
 def measure(checkpoint_dir: Path, rounds: int, seconds: float, connections: int) -> Report:
     """Faces per second of both; each is run for `seconds` in every round."""
-    batch = read_settings().max_batch_faces
-    device, threads = bench_device()
-    checkpoint = load_checkpoint(checkpoint_dir)
-    # The engine folds the network in place and moves it: from here on it is the service's.
-    TorchEngine(checkpoint.network, checkpoint.markup, device, threads)
-    crops = torch.from_numpy(np.stack([astronaut_crop()] * batch)).to(device)
-    forward = partial(_forward, checkpoint.network, crops)
+    settings = read_settings()
+    batch = settings.max_batch_faces
+    engine = create_engine(load_checkpoint(checkpoint_dir), settings)
+    engine.warm_up(batch)
+    bare = partial(engine.align, [astronaut_crop()] * batch)
     upload = astronaut()
     with running_service(checkpoint_dir) as server:
         speed = interleaved(
             rounds,
             {
-                "forward": partial(faces_per_second, forward, batch, seconds),
+                "bare": partial(faces_per_second, bare, batch, seconds),
                 "http": lambda: asyncio.run(_load(server.align_url, upload, connections, seconds)),
             },
             "service",
@@ -54,28 +48,21 @@ def measure(checkpoint_dir: Path, rounds: int, seconds: float, connections: int)
     note = (
         f"{connections} connections in a closed loop, one face per request, box given (detection "
         f"excluded). Median (least–greatest) of {rounds} rounds, ratio within each. The load "
-        f"generator shares the service's cores, so the ratio is a lower bound. Device: "
-        f"{device.type}."
+        f"generator shares the service's cores, so the ratio is a lower bound. Engine: "
+        f"{engine.name} on {engine.device}."
     )
     return Report(
-        "Service over HTTP against the bare forward pass, faces per second",
+        "Service over HTTP against the bare engine, faces per second",
         note,
         [
             {
-                f"forward, batch {batch}": Spread.of(speed["forward"]),
+                f"bare engine, batch {batch}": Spread.of(speed["bare"]),
                 "through HTTP": Spread.of(speed["http"]),
-                "ratio": Spread.of_ratios(speed["http"], speed["forward"]),
+                "ratio": Spread.of_ratios(speed["http"], speed["bare"]),
                 "mean batch in the service": mean_batch,
             }
         ],
     )
-
-
-@torch.inference_mode()
-def _forward(network: BoundaryAwareNetwork, crops: Tensor) -> None:
-    network(normalise(crops))
-    if crops.is_cuda:
-        torch.cuda.synchronize()
 
 
 async def _load(url: str, upload: Upload, connections: int, seconds: float) -> float:

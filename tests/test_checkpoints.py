@@ -41,7 +41,7 @@ def start(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_shipped_checkpoint_loads_and_states_its_accuracy() -> None:
     checkpoint = load_checkpoint(SHIPPED)
     assert checkpoint.markup.landmark_count == 68
-    assert not checkpoint.network.training
+    assert not checkpoint.load_network().training
     assert {row.box for row in checkpoint.manifest.accuracy} == {"landmarks", "detector"}
     assert "research" in checkpoint.manifest.training.terms
 
@@ -103,7 +103,7 @@ def test_a_wrong_manifest_says_what_is_wrong(
 def test_weights_of_another_network_are_refused(folder: Path) -> None:
     rewrite(folder, markup="wflw-98")
     with pytest.raises(StartupError, match="does not fit the network"):
-        load_checkpoint(folder)
+        load_checkpoint(folder).load_network()
 
 
 def test_missing_and_unknown_tensors_are_refused(folder: Path) -> None:
@@ -113,6 +113,45 @@ def test_missing_and_unknown_tensors_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(data)
     rewrite(folder, sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(StartupError, match="does not fit the network"):
+        load_checkpoint(folder).load_network()
+
+
+def test_every_network_is_the_callers_own() -> None:
+    checkpoint = load_checkpoint(SHIPPED)
+    one, other = checkpoint.load_network(), checkpoint.load_network()
+    with torch.no_grad():
+        next(one.parameters()).zero_()
+    assert next(other.parameters()).any()
+
+
+def with_int8(folder: Path, **changes: str) -> None:
+    """An int8 model that is none, for what happens before it is read."""
+    (folder / "int8.xml").write_bytes(b"graph")
+    (folder / "int8.bin").write_bytes(b"weights")
+    files = {
+        "graph_file": "int8.xml",
+        "graph_sha256": hashlib.sha256(b"graph").hexdigest(),
+        "weights_file": "int8.bin",
+        "weights_sha256": hashlib.sha256(b"weights").hexdigest(),
+    }
+    rewrite(folder, int8_model={**files, **changes})
+
+
+def test_int8_files_are_read_as_the_manifest_states_them(folder: Path) -> None:
+    with_int8(folder)
+    assert load_checkpoint(folder).int8_files() == (b"graph", b"weights")
+
+
+@pytest.mark.parametrize("file", ["graph", "weights"])
+def test_a_tampered_int8_model_is_not_opened(folder: Path, file: str) -> None:
+    with_int8(folder, **{f"{file}_sha256": "0" * 64})
+    with pytest.raises(StartupError, match=r"int8\.(xml|bin) does not have the sha256"):
+        load_checkpoint(folder).int8_files()
+
+
+def test_an_int8_model_outside_the_folder_is_refused(folder: Path) -> None:
+    with_int8(folder, graph_file="../int8.xml")
+    with pytest.raises(StartupError, match="graph_file"):
         load_checkpoint(folder)
 
 

@@ -1,7 +1,7 @@
 """Measure a checkpoint on annotated faces, from the landmarks' box and from the detector's.
 
     python -m training.evaluate --checkpoint model_store/lwbafa-300w68 --data DIR \
-        [--sources …] [--curve ced.png] [--worst worst.png]
+        [--engine openvino-int8] [--sources …] [--curve ced.png] [--worst worst.png]
 
 The crops, the engine and the detector are the service's own. The pictures show faces of the data:
 they are for looking at, not for publishing.
@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.checkpoints import Accuracy, Checkpoint, load_checkpoint
+from app.checkpoints import Accuracy, load_checkpoint
 from app.detection import FaceDetector
 from app.detection.centerface import CenterFace
-from app.engine import Alignment
-from app.engine.torch_engine import TorchEngine
+from app.engine import Alignment, Engine
+from app.engine.choose import FASTEST_FIRST, create_engine
 from app.errors import StartupError
 from app.imaging.crop import Crop, FaceBox
 from app.lwbafa import INPUT_PX, Markup
-from app.settings import granted_cpus, read_settings
+from app.settings import read_settings
 from training.datasets import WFLW_ATTRIBUTES, DatasetError, Face, load_faces
 from training.metrics import auc, failure_rate, landmark_errors
 from training.pictures import draw_curves, face_tile, sheet, write_picture
@@ -72,18 +71,24 @@ class Protocol(NamedTuple):
         )
 
 
-def measure(
-    checkpoint: Checkpoint, faces: Sequence[Face], detector: FaceDetector
-) -> tuple[Protocol, Protocol]:
-    """Both protocols, the landmarks' box first; takes the checkpoint's network over."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    engine = TorchEngine(checkpoint.network, checkpoint.markup, device, granted_cpus())
+class BoxedFaces(NamedTuple):
+    """The faces of one box protocol, each with its box, and how many have none."""
+
+    box: str
+    faces: list[tuple[Face, FaceBox]]
+    missed: int
+
+
+def with_boxes(faces: Sequence[Face], detector: FaceDetector) -> tuple[BoxedFaces, BoxedFaces]:
+    """The faces with their landmarks' own boxes, and with the detector's."""
     own = [(face, FaceBox.around(face.landmarks)) for face in faces]
     found = [(face, box) for face in faces if (box := detected_box(face, detector)) is not None]
-    return (
-        Protocol("landmarks", _align(engine, own, checkpoint.markup), 0),
-        Protocol("detector", _align(engine, found, checkpoint.markup), len(own) - len(found)),
-    )
+    return BoxedFaces("landmarks", own, 0), BoxedFaces("detector", found, len(own) - len(found))
+
+
+def measure(engine: Engine, markup: Markup, boxed: Sequence[BoxedFaces]) -> list[Protocol]:
+    """What an engine answers under each protocol."""
+    return [Protocol(b.box, _align(engine, b.faces, markup), b.missed) for b in boxed]
 
 
 def detected_box(face: Face, detector: FaceDetector) -> FaceBox | None:
@@ -102,9 +107,7 @@ def overlap(a: FaceBox, b: FaceBox) -> float:
     return shared / (a.width * a.height + b.width * b.height - shared)
 
 
-def _align(
-    engine: TorchEngine, faces: Sequence[tuple[Face, FaceBox]], markup: Markup
-) -> list[Measured]:
+def _align(engine: Engine, faces: Sequence[tuple[Face, FaceBox]], markup: Markup) -> list[Measured]:
     measured = []
     for start in tqdm(range(0, len(faces), BATCH), desc="aligning", unit="batch", mininterval=1):
         batch = [(face, Crop.around(box)) for face, box in faces[start : start + BATCH]]
@@ -162,19 +165,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a checkpoint on annotated faces.")
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
+    parser.add_argument("--engine", choices=["auto", *FASTEST_FIRST], default="auto")
     parser.add_argument("--sources", nargs="+", default=list(TEST_SOURCES))
     parser.add_argument("--curve", type=Path, help="PNG for the cumulative error distribution")
     parser.add_argument("--worst", type=Path, help="PNG for the ten worst faces")
     arguments = parser.parse_args()
     try:
+        settings = read_settings().model_copy(update={"engine": arguments.engine})
         checkpoint = load_checkpoint(arguments.checkpoint)
+        engine = create_engine(checkpoint, settings)
         landmarks = checkpoint.markup.landmark_count
         faces = load_faces(arguments.data, arguments.sources, landmarks)
-        protocols = measure(checkpoint, faces, CenterFace.of_settings(read_settings()))
+        boxed = with_boxes(faces, CenterFace.of_settings(settings))
+        protocols = measure(engine, checkpoint.markup, boxed)
         rows = summary(protocols)
     except (StartupError, DatasetError) as error:
         sys.exit(f"training.evaluate: {error}")
-    print(", ".join(arguments.sources))
+    print(f"{', '.join(arguments.sources)}; engine {engine.name} on {engine.device}")
     print(rows, end="\n\n")
     print(by_group(protocols, checkpoint.markup))
     if arguments.curve:

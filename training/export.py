@@ -3,7 +3,8 @@
     python -m training.export --run runs/NAME --recipe FILE --data DIR \
         --version 1.0.0 --terms "…" --out model_store/lwbafa-300w68
 
-Writes `model.safetensors` and `manifest.json`; the model card beside them is written by people.
+Writes `model.safetensors` and `manifest.json`; `training.quantise` adds the int8 model, and people
+write the model card.
 """
 
 import argparse
@@ -17,13 +18,11 @@ from app.checkpoints import (
     CURRENT_INPUT,
     Manifest,
     Training,
-    load_checkpoint,
 )
-from app.detection.centerface import CenterFace
 from app.errors import StartupError
-from app.settings import read_settings
-from training.datasets import DatasetError, load_faces
-from training.evaluate import TEST_SOURCES, measure
+from training.datasets import DatasetError
+from training.evaluate import TEST_SOURCES
+from training.gate import measure_engines, write_manifest
 from training.recipe import Recipe, RecipeError
 
 
@@ -61,22 +60,10 @@ def main() -> None:
             ),
             accuracy=(),
         )
-        _write(arguments.out, manifest)
-        checkpoint = load_checkpoint(arguments.out)
-        landmarks = checkpoint.markup.landmark_count
-        faces = load_faces(arguments.data, arguments.test_sources, landmarks)
-        tested = ", ".join(arguments.test_sources)
-        protocols = measure(checkpoint, faces, CenterFace.of_settings(read_settings()))
-        rows = tuple(protocol.accuracy(tested) for protocol in protocols)
-        _write(arguments.out, manifest.model_copy(update={"accuracy": rows}))
+        write_manifest(arguments.out, manifest)
+        measure_engines(arguments.out, arguments.data, arguments.test_sources)
     except (OSError, ValueError, StartupError, RecipeError, DatasetError) as error:
         sys.exit(f"training.export: {error}")
-    for row in rows:
-        print(row.model_dump_json())
-
-
-def _write(folder: Path, manifest: Manifest) -> None:
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """Engines: run the network on a device; know no HTTP and no queue."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.imaging.crop import Image
+
+EngineName = Literal["torch", "openvino", "openvino-int8"]
+"""As the setting and the checkpoints' manifests call them."""
 
 
 class Alignment(NamedTuple):
@@ -25,6 +28,16 @@ class Alignment(NamedTuple):
 class Engine(Protocol):
     """Aligns crops; called by one thread only."""
 
+    @property
+    def name(self) -> EngineName:
+        """Which engine this is."""
+        ...
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """Where it runs."""
+        ...
+
     def warm_up(self, max_batch: int) -> None:
         """Do what the first callers would else wait for."""
         ...
@@ -35,3 +48,8 @@ class Engine(Protocol):
         Raises MemoryError, with the device's memory freed, if it has no room for so many.
         """
         ...
+
+
+def split(*answers: NDArray[Any]) -> list[Alignment]:
+    """A batch's points B×N×2, scores B×N and heatmaps B×64×64, face by face."""
+    return [Alignment(*face) for face in zip(*answers, strict=True)]

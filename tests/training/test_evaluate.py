@@ -7,6 +7,7 @@ import pytest
 from app.checkpoints import load_checkpoint
 from app.detection.centerface import CenterFace
 from app.engine import Alignment
+from app.engine.choose import create_engine
 from app.imaging.crop import Crop, FaceBox
 from app.lwbafa import MARKUP_68
 from app.settings import Settings
@@ -20,6 +21,7 @@ from training.evaluate import (
     measure,
     overlap,
     summary,
+    with_boxes,
 )
 from training.pictures import COLUMNS, TILE_PX, draw_curves
 
@@ -76,8 +78,10 @@ def test_pictures_are_pictures(protocol: Protocol, tmp_path: Path) -> None:
 def test_the_shipped_checkpoint_is_as_accurate_as_its_manifest_says() -> None:
     checkpoint = load_checkpoint(Settings().checkpoint_dir)
     faces = load_faces(FACE_DATA, ["300w/helen/testset"], 68)[::11]
+    engine = create_engine(checkpoint, Settings())
+    boxed = with_boxes(faces, CenterFace.of_settings(Settings()))
     for protocol, stated in zip(
-        measure(checkpoint, faces, CenterFace.of_settings(Settings())),
+        measure(engine, checkpoint.markup, boxed),
         checkpoint.manifest.accuracy,
         strict=True,
     ):

@@ -1,0 +1,99 @@
+"""The CUDA engine: what a CPU can test of it, and on a GPU the answers too."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from app.checkpoints import Checkpoint
+from app.engine.aligner import Aligner
+from app.engine.cuda_engine import BUCKETS, CudaEngine, StaticBatch, bucket_for, halved
+from app.imaging.crop import Image
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+class Echo(CudaEngine):
+    """The real batching over buckets; in a graph's place, answers that tell the crops apart."""
+
+    def __init__(self) -> None:
+        self._batches: dict[int, StaticBatch] = {}
+        self.ran: list[int] = []
+
+    def _capture(self, size: int) -> StaticBatch:
+        crops = np.zeros((size, 256, 256, 3), np.uint8)
+        points = np.zeros((size, 68, 2), np.float32)
+        answers = (points, np.zeros((size, 68), np.float32), np.zeros((size, 64, 64), np.uint8))
+
+        def run() -> None:
+            self.ran.append(size)
+            points[:] = crops[:, :1, :1, :1].reshape(size, 1, 1)
+
+        return StaticBatch(crops, answers, run)
+
+
+def numbered(count: int, first: int = 1) -> list[Image]:
+    return [np.full((256, 256, 3), first + i, np.uint8) for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "bucket"), [(1, 1), (2, 2), (3, 4), (5, 8), (16, 16), (17, 32), (33, 32)]
+)
+def test_the_bucket_is_the_smallest_that_holds_the_batch(count: int, bucket: int) -> None:
+    assert bucket_for(count) == bucket
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 31, 32, 33, 70])
+def test_padding_changes_neither_number_nor_order(count: int) -> None:
+    engine = Echo()
+    answers = engine.align(numbered(count))
+    assert [answer.points[0, 0] for answer in answers] == list(range(1, count + 1))
+
+
+def test_a_batch_beyond_the_largest_bucket_is_run_in_parts() -> None:
+    engine = Echo()
+    engine.align(numbered(67))
+    assert engine.ran == [32, 32, 4]
+
+
+def test_what_an_earlier_batch_left_is_not_answered() -> None:
+    engine = Echo()
+    first = engine.align(numbered(4))
+    second = engine.align(numbered(3, first=100))
+    assert [answer.points[0, 0] for answer in second] == [100, 101, 102]
+    assert [answer.points[0, 0] for answer in first] == [1, 2, 3, 4]
+
+
+def test_warm_up_captures_what_the_largest_batch_needs() -> None:
+    engine = Echo()
+    engine.warm_up(5)
+    assert sorted(engine._batches) == [1, 2, 4, 8]
+    assert set(engine._batches) < set(BUCKETS)
+
+
+def test_half_precision_keeps_the_points(
+    checkpoint: Checkpoint,
+    plain: tuple[NDArray[np.float32], NDArray[np.float32]],
+    crops: list[Image],
+) -> None:
+    aligner = Aligner(halved(checkpoint.load_network()), checkpoint.markup)
+    with torch.inference_mode():
+        points, scores, merged = aligner(torch.from_numpy(np.stack(crops[:1])))
+    assert points.dtype == scores.dtype == torch.float32
+    assert np.abs(points.numpy() - plain[0][:1]).max() * 256 < 0.25
+    heatmaps = plain[1][:1].max(axis=1).clip(0, 1) * 255
+    assert np.abs(merged.numpy() - heatmaps).mean() < 1
+
+
+@needs_cuda
+def test_graphs_answer_as_the_plain_network(
+    checkpoint: Checkpoint,
+    plain: tuple[NDArray[np.float32], NDArray[np.float32]],
+    crops: list[Image],
+) -> None:
+    engine = CudaEngine(checkpoint.load_network(), checkpoint.markup)
+    engine.warm_up(8)
+    for count in (1, 3, 8):
+        answers = engine.align(crops[:count])
+        for answer, truth in zip(answers, plain[0], strict=False):
+            assert np.abs(answer.points - truth).max() * 256 < 0.25
