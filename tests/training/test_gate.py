@@ -1,0 +1,79 @@
+"""The engines' figures in the manifest are measured, and int8 is made, on a public-domain face."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from app.checkpoints import load_checkpoint
+from app.engine import Alignment
+from app.engine.choose import create_engine
+from app.engine.openvino_model import fp32_model
+from app.imaging.crop import Crop, FaceBox, Image
+from app.settings import Settings
+from tests.conftest import ASTRONAUT_POINTS
+from training.datasets import Face, load_faces
+from training.evaluate import Measured, Protocol
+from training.gate import heatmap_difference, measure_engines, summary
+from training.quantise import calibration_crops, quantised, write_int8
+
+BOX = FaceBox.around(np.array(list(ASTRONAUT_POINTS.values())))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the shipped checkpoint to write into."""
+    copy = tmp_path_factory.mktemp("store") / "checkpoint"
+    return Path(shutil.copytree(Settings().checkpoint_dir, copy))
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path, astronaut: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source of one face, annotated by the network itself and then moved by three pixels."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "set").mkdir()
+    engine = create_engine(load_checkpoint(folder), Settings(engine="torch", device="cpu"))
+    crop = Crop.around(BOX)
+    (answer,) = engine.align([crop.cut(astronaut, 256)])
+    lines = [f"{x + 4} {y + 1}" for x, y in crop.to_image(answer.points)]  # .pts are 1-based
+    text = "\n".join(["version: 1", "n_points: 68", "{", *lines, "}"])
+    (root / "set" / "astronaut.pts").write_text(text)
+    cv2.imwrite(str(root / "set" / "astronaut.png"), cv2.cvtColor(astronaut, cv2.COLOR_RGB2BGR))
+    return root
+
+
+def answered(level: int) -> Measured:
+    points = np.full((68, 2), 0.5, np.float32)
+    face = Face("any", np.zeros((64, 64, 3), np.uint8), points)
+    heatmap = np.full((64, 64), level, np.uint8)
+    alignment = Alignment(points, np.zeros(68, np.float32), heatmap)
+    return Measured(face, Crop(32, 32, 64), alignment, np.full(68, 0.04))
+
+
+def test_heatmaps_are_compared_face_by_face() -> None:
+    one = [Protocol("landmarks", [answered(0), answered(255)], 0)]
+    other = [Protocol("landmarks", [answered(51), answered(255)], 0)]
+    assert heatmap_difference(one, other) == pytest.approx(0.1)
+    assert heatmap_difference(one, one) == 0
+
+
+def test_int8_is_made_of_the_weights_and_measured_with_the_other_engines(
+    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LWBAFA_CACHE_DIR", str(tmp_path))
+    crops = calibration_crops(load_faces(data, ["set"], 68))
+    assert crops.shape == (1, 256, 256, 3)
+    model = fp32_model(load_checkpoint(folder), tmp_path)
+    write_int8(folder, quantised(model, crops))
+    measure_engines(folder, data, ["set"])
+    manifest = load_checkpoint(folder).manifest
+    assert [row.box for row in manifest.accuracy] == ["landmarks", "detector"]
+    # Three of the 66 pixels between the eyes, and what the moved points move the crop.
+    assert 3 < manifest.accuracy[0].nme_percent < 7
+    assert [check.engine for check in manifest.engines] == ["openvino", "openvino-int8"]
+    exact, rounded = manifest.engines
+    assert exact.heatmap_difference < 1e-4 < rounded.heatmap_difference < 0.02
+    assert manifest.keeps_accuracy("openvino")
+    assert "openvino-int8" in summary(manifest)
