@@ -6,12 +6,13 @@ life of the process around it. A crop of one flat colour calls for a fault.
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from app.__main__ import main
 from app.checkpoints import Checkpoint
-from app.engine import Alignment, Engine
+from app.engine import Alignment, Engine, EngineName
 from app.imaging.crop import Image
 from app.settings import Settings
 
@@ -28,6 +29,9 @@ SLOW_PASS_S = 2.0
 
 class FaultyEngine:
     """Answers every crop alike, after a while; on some colours it does worse."""
+
+    name: EngineName = "torch"
+    device: Literal["cpu"] = "cpu"
 
     def __init__(self, landmark_count: int) -> None:
         self._points = np.full((landmark_count, 2), 0.5, np.float32)

@@ -22,11 +22,12 @@ from tqdm import tqdm
 
 from app.checkpoints import load_checkpoint
 from app.detection.centerface import CenterFace
+from app.engine.choose import create_engine
 from app.errors import StartupError
 from app.lwbafa import ARCHITECTURES, INPUT_PX, MARKUP_98, BoundaryAwareNetwork
 from app.settings import granted_cpus, read_settings
 from training.datasets import WFLW_ATTRIBUTES, DatasetError, load_faces
-from training.evaluate import Protocol, measure
+from training.evaluate import Protocol, measure, with_boxes
 
 Row = Mapping[str, float | str]
 
@@ -159,7 +160,9 @@ def main() -> None:
         checkpoint = load_checkpoint(arguments.checkpoint)
         markup = checkpoint.markup
         faces = load_faces(arguments.data, [SPLITS[markup.name].source], markup.landmark_count)
-        by_landmarks, _ = measure(checkpoint, faces, CenterFace.of_settings(read_settings()))
+        settings = read_settings()
+        own_boxes, _ = with_boxes(faces, CenterFace.of_settings(settings))
+        (by_landmarks,) = measure(create_engine(checkpoint, settings), markup, [own_boxes])
         tables = accuracy_tables(by_landmarks, markup.name)
     except (StartupError, DatasetError) as error:
         sys.exit(f"training.tables: {error}")

@@ -1,5 +1,7 @@
 """The CUDA engine: what a CPU can test of it, and on a GPU the answers too."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,25 @@ def test_a_batch_beyond_the_largest_bucket_is_run_in_parts() -> None:
     engine = Echo()
     engine.align(numbered(67))
     assert engine.ran == [32, 32, 4]
+
+
+def test_a_batch_too_large_for_the_device_is_a_memory_error_and_lets_go_of_its_memory() -> None:
+    seen = []
+
+    class Full(Echo):
+        def _capture(self, size: int) -> StaticBatch:
+            tensor = torch.zeros(size)
+            seen.append(weakref.ref(tensor))
+            if size > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super()._capture(size)
+
+    engine = Full()
+    with pytest.raises(MemoryError, match="CUDA out of memory") as error:
+        engine.align(numbered(3))
+    assert error.value.__context__ is None
+    assert [tensor() for tensor in seen] == [None]
+    assert len(engine.align(numbered(2))) == 2
 
 
 def test_what_an_earlier_batch_left_is_not_answered() -> None:
