@@ -6,6 +6,7 @@ import platform
 import statistics
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,6 +99,7 @@ def machine() -> dict[str, Any]:
         "load_average_1_min": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "openvino": version("openvino"),
         "opencv": cv2.__version__,
     }
 
