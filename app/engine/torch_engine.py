@@ -28,6 +28,7 @@ class TorchEngine:
         for size in {1, max_batch}:
             self.align([black] * size)
 
+    @torch.inference_mode()
     def align(self, crops: Sequence[Image]) -> list[Alignment]:
         """Align crops of 256×256×3 uint8 RGB, in order."""
         return split(*(answer.numpy() for answer in self._align(torch.from_numpy(np.stack(crops)))))
