@@ -5,6 +5,7 @@ batcher for the network, arithmetic on a few hundred numbers after it.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -20,13 +21,14 @@ from app.detection import Detection, FaceDetector
 from app.engine import Alignment
 from app.errors import InvalidParameter
 from app.imaging.crop import Crop, FaceBox, Image
-from app.imaging.decode import decode
-from app.imaging.header import ImageHeader, read_header
-from app.imaging.orientation import Orientation
+from app.imaging.photograph import Photograph, Picture
 from app.lwbafa import INPUT_PX
 
 # A box may reach past the picture, but not by more than this many times the picture.
 LARGEST_BOX = 4.0
+
+BoxAndScore = tuple[FaceBox, float | None]
+"""A face's box in the upright photograph and the detector's score, None for a caller's box."""
 
 
 @dataclass
@@ -37,25 +39,13 @@ class Timings:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block under a name."""
+        """Time the block under a name; what is timed twice is added up."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] = time.perf_counter() - started
-
-
-class Photograph(NamedTuple):
-    """A decoded upload: its header, its upright pixels and how they relate to the stored grid."""
-
-    header: ImageHeader
-    upright: Image
-    orientation: Orientation
-
-    @property
-    def upright_size(self) -> tuple[int, int]:
-        """Width and height as a person sees it."""
-        return self.upright.shape[1], self.upright.shape[0]
+            took = time.perf_counter() - started
+            self.seconds[name] = self.seconds.get(name, 0.0) + took
 
 
 class AlignedFace(NamedTuple):
@@ -80,7 +70,7 @@ class AlignedPhotograph(NamedTuple):
 
 class _Prepared(NamedTuple):
     photograph: Photograph
-    boxes: list[tuple[FaceBox, float | None]]
+    boxes: list[BoxAndScore]
     crops: list[Crop]
     pixels: list[Image]
 
@@ -146,23 +136,37 @@ class Pipeline:
     ) -> _Prepared:
         """All the work before the batch, on a worker thread."""
         with timings.stage("decode"):
-            photograph = self._open(data)
-        chosen: list[tuple[FaceBox, float | None]]
-        with timings.stage("detect"):
-            if boxes is None:
-                found = largest_first(self._detector.detect(photograph.upright))[:max_faces]
-                chosen = [(face.box, face.score) for face in found]
-            else:
-                chosen = [(box, None) for box in _upright(boxes, boxes_are_stored, photograph)]
+            photograph = Photograph.of_upload(data, self._max_image_pixels, self._max_image_side_px)
+        if boxes is None:
+            picture, chosen = self._detect(photograph, max_faces, timings)
+        else:
+            picture = None
+            chosen = [(box, None) for box in _upright(boxes, boxes_are_stored, photograph)]
+        crops = [Crop.around(box) for box, _ in chosen]
+        with timings.stage("decode"):
+            picture = _fine_enough(picture, photograph, crops)
         with timings.stage("crop"):
-            crops = [Crop.around(box) for box, _ in chosen]
-            pixels = [crop.cut(photograph.upright, INPUT_PX) for crop in crops]
+            pixels = [picture.crop_from(crop).cut(picture.pixels, INPUT_PX) for crop in crops]
         return _Prepared(photograph, chosen, crops, pixels)
 
-    def _open(self, data: bytes) -> Photograph:
-        header = read_header(data, self._max_image_pixels, self._max_image_side_px)
-        orientation = Orientation.of_exif(header.orientation)
-        return Photograph(header, orientation.upright(decode(data, header)), orientation)
+    def _detect(
+        self, photograph: Photograph, max_faces: int, timings: Timings
+    ) -> tuple[Picture, list[BoxAndScore]]:
+        """The largest faces, and the picture they were found in: as fine as the detector reads."""
+        with timings.stage("decode"):
+            longest = max(photograph.upright_size)
+            shrink = photograph.shrink_for(longest, self._detector.longest_side_px)
+            picture = photograph.picture(shrink)
+        with timings.stage("detect"):
+            found = largest_first(self._detector.detect(picture.pixels))[:max_faces]
+        return picture, [(picture.box_to_full(face.box), face.score) for face in found]
+
+
+def _fine_enough(picture: Picture | None, photograph: Photograph, crops: list[Crop]) -> Picture:
+    """The picture at hand if it is as fine as the smallest crop needs it, else one that is."""
+    smallest = min((crop.side for crop in crops), default=math.inf)
+    shrink = photograph.shrink_for(smallest, INPUT_PX)
+    return picture if picture and picture.shrink <= shrink else photograph.picture(shrink)
 
 
 def largest_first(detections: list[Detection]) -> list[Detection]:

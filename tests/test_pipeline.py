@@ -10,9 +10,9 @@ from app.api.align import _boxes
 from app.errors import InvalidParameter
 from app.imaging.crop import Crop, FaceBox
 from app.imaging.header import ImageHeader
-from app.imaging.orientation import Orientation
+from app.imaging.photograph import Photograph
 from app.lwbafa import INPUT_PX
-from app.pipeline import LARGEST_BOX, Photograph, _upright
+from app.pipeline import LARGEST_BOX, _upright
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -52,9 +52,9 @@ lengths = st.floats(1, 1e300) | st.floats(1, 500)
 def test_a_box_is_refused_or_can_be_cut_out_in_either_frame(
     box: FaceBox, size: tuple[int, int], exif: int, stored: bool
 ) -> None:
-    orientation = Orientation.of_exif(exif)
-    pixels = orientation.upright(np.full((size[1], size[0], 3), 255, np.uint8))
-    photograph = Photograph(ImageHeader("png", *size, exif), pixels, orientation)
+    photograph = Photograph(b"", ImageHeader("png", *size, exif))
+    width, height = photograph.upright_size
+    pixels = np.full((height, width, 3), 255, np.uint8)
     try:
         (upright,) = _upright([box], stored, photograph)
     except InvalidParameter as error:

@@ -172,7 +172,7 @@ async def _answer(
         with timings.stage("render"):
             if _prefers_png(request.headers.get("accept", "")):
                 markup = service.checkpoint.markup
-                png = await loop.run_in_executor(service.workers, answers.picture, aligned, markup)
+                png = await loop.run_in_executor(service.workers, answers.drawn, aligned, markup)
             else:
                 png = None
                 faces = await loop.run_in_executor(

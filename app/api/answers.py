@@ -20,8 +20,9 @@ from app.api.schemas import (
 from app.checkpoints import Checkpoint
 from app.imaging.crop import Crop, FaceBox
 from app.imaging.draw import annotated, heatmap_image, png
+from app.imaging.photograph import Photograph
 from app.lwbafa import Markup
-from app.pipeline import AlignedFace, AlignedPhotograph, Photograph
+from app.pipeline import AlignedFace, AlignedPhotograph
 
 
 def image_info(photograph: Photograph, frame: Frame) -> ImageInfo:
@@ -66,10 +67,10 @@ def _face(face: AlignedFace, photograph: Photograph, frame: Frame, heatmap: bool
     return answer
 
 
-def picture(aligned: AlignedPhotograph, markup: Markup) -> bytes:
+def drawn(aligned: AlignedPhotograph, markup: Markup) -> bytes:
     """The upright photograph with everything drawn over it, as PNG."""
     faces = [(face.crop, face.points, face.alignment.heatmap) for face in aligned.faces]
-    return png(annotated(aligned.photograph.upright, faces, markup.groups))
+    return png(annotated(aligned.photograph.picture().pixels, faces, markup.groups))
 
 
 def model_info(checkpoint: Checkpoint) -> ModelInfo:

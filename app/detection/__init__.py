@@ -19,6 +19,11 @@ class Detection(NamedTuple):
 class FaceDetector(Protocol):
     """Finds faces. Must be safe to call from several threads at once."""
 
+    @property
+    def longest_side_px(self) -> int:
+        """Pictures longer than this are shrunk to it: finer ones are of no use."""
+        ...
+
     def detect(self, image: Image) -> list[Detection]:
         """All faces of an upright RGB image H×W×3, in any order."""
         ...

@@ -40,7 +40,7 @@ class CenterFace:
             raise StartupError(f"face detector {path} is missing: run make setup") from error
         if hashlib.sha256(self._model).hexdigest() != SHA256:
             raise StartupError(f"face detector {path} does not have the expected sha256")
-        self._longest_side_px = longest_side_px
+        self.longest_side_px = longest_side_px
         self._score_threshold = score_threshold
         self._local = threading.local()
 
@@ -56,7 +56,7 @@ class CenterFace:
     def detect(self, image: Image) -> list[Detection]:
         """All faces of an upright RGB image H×W×3, most certain first."""
         height, width = image.shape[:2]
-        shrink = min(1.0, self._longest_side_px / max(height, width))
+        shrink = min(1.0, self.longest_side_px / max(height, width))
         input_width, input_height = (_round_up(side * shrink) for side in (width, height))
         # Averaging keeps small faces whole where the photograph is many times larger.
         small = cv2.resize(image, (input_width, input_height), interpolation=cv2.INTER_AREA)

@@ -91,6 +91,19 @@ def test_all_three_formats(client: httpx.Client, astronaut: Image, suffix: str) 
     assert distances(answer).mean() / INTEROCULAR_PX < 0.05
 
 
+def test_a_large_jpeg_is_answered_as_if_it_were_decoded_in_full(
+    client: httpx.Client, astronaut: Image
+) -> None:
+    head = cv2.resize(astronaut[30:250, 120:320], None, fx=12, fy=12, interpolation=cv2.INTER_CUBIC)
+    jpeg = encode(head, ".jpg")
+    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    ((small,), (full,)) = (align(client, body)["faces"] for body in (jpeg, encode(decoded, ".png")))
+    side = 1.3 * max(full["box"]["width"], full["box"]["height"])
+    assert side > 4 * 256, "of a smaller face everything would have been decoded"
+    offsets = np.hypot(*(points(small) - points(full)).T) * 256 / side
+    assert offsets.max() < 0.5, "pixels of the network's input"
+
+
 def test_answered_boxes_can_be_sent_back(client: httpx.Client, astronaut_jpeg: bytes) -> None:
     (face,) = align(client, astronaut_jpeg)["faces"]
     box = [face["box"][key] for key in ("x", "y", "width", "height")]
