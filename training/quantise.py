@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from app.checkpoints import Int8Model, load_checkpoint
 from app.engine.openvino_model import converted
-from app.engine.quiet_openvino import ov
 from app.errors import StartupError
 from app.imaging.crop import Crop, FaceBox
 from app.lwbafa import INPUT_PX
+from app.quiet_openvino import ov
 from training.datasets import DatasetError, Face, load_faces
 from training.evaluate import TEST_SOURCES
 from training.gate import measure_engines, write_manifest

@@ -1,6 +1,7 @@
-"""CenterFace (Xu et al., 2019), an anchor-free detector, run by OpenCV's own inference.
+"""CenterFace (Xu et al., 2019), an anchor-free detector, run by OpenVINO on the CPU.
 
-The network's file is fetched by `python -m model_store.fetch_centerface`.
+OpenCV's own inference gives the same boxes and takes nearly twice the time. The network's file is
+fetched by `python -m model_store.fetch_centerface`.
 """
 
 import hashlib
@@ -15,12 +16,21 @@ from numpy.typing import NDArray
 from app.detection import Detection
 from app.errors import StartupError
 from app.imaging.crop import FaceBox, Image
+from app.quiet_openvino import ov
 from app.settings import Settings
 
 SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
 STRIDE = 4
 SIDE_MULTIPLE = 32
 OVERLAP_THRESHOLD = 0.3
+
+OPTIONS = {
+    # Concurrency comes from the callers' threads.
+    "INFERENCE_NUM_THREADS": 1,
+    "NUM_STREAMS": 1,
+    "INFERENCE_PRECISION_HINT": "f32",
+    "ENABLE_CPU_PINNING": False,
+}
 
 # CenterFace's boxes begin at the hairline, the landmarks' at the brows: the mean over 503 training
 # faces. Widths agree within 1 % and chins within 1 % of the box's height.
@@ -61,8 +71,8 @@ class CenterFace:
         # Averaging keeps small faces whole where the photograph is many times larger.
         small = cv2.resize(image, (input_width, input_height), interpolation=cv2.INTER_AREA)
         network = self._network()
-        network.setInput(cv2.dnn.blobFromImage(small))
-        heat, log_size, offset, _ = network.forward(network.getUnconnectedOutLayersNames())
+        # The fourth output, five landmarks, is not for us.
+        heat, log_size, offset, _ = network([cv2.dnn.blobFromImage(small)]).to_tuple()
         boxes, scores = self._decode(heat[0, 0], log_size[0], offset[0])
         boxes *= np.tile([width / input_width, height / input_height], 2)
         kept = cv2.dnn.NMSBoxes(
@@ -84,12 +94,13 @@ class CenterFace:
         boxes = np.stack((corners[1], corners[0], sizes[1], sizes[0]), axis=1)
         return boxes.astype(np.float32), heat[rows, columns]
 
-    def _network(self) -> cv2.dnn.Net:
-        """This thread's own network: OpenCV's are not safe to share."""
+    def _network(self) -> ov.CompiledModel:
+        """This thread's own network, so that no thread waits for another's photograph."""
         if not hasattr(self._local, "network"):
-            buffer = np.frombuffer(self._model, np.uint8)
-            self._local.network = cv2.dnn.readNetFromONNX(buffer)
-        return self._local.network  # type: ignore[no-any-return]
+            model = ov.Core().read_model(self._model)
+            model.reshape([1, 3, -1, -1])
+            self._local.network = ov.compile_model(model, "CPU", OPTIONS)
+        return self._local.network
 
 
 def face_box(raw: FaceBox) -> FaceBox:

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 
 from app.engine import Alignment, EngineName, split
-from app.engine.quiet_openvino import ov
 from app.imaging.crop import Image
 from app.lwbafa import INPUT_PX
+from app.quiet_openvino import ov
 
 SIZES = (4, 1)
 """Batches are run in parts of these sizes.

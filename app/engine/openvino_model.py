@@ -14,8 +14,8 @@ import torch
 from app import lwbafa
 from app.checkpoints import Checkpoint
 from app.engine import aligner
-from app.engine.quiet_openvino import ov
 from app.lwbafa import INPUT_PX
+from app.quiet_openvino import ov
 
 logger = logging.getLogger(__name__)
 

@@ -20,6 +20,8 @@ from tests.conftest import ASTRONAUT_POINTS, encode
 JPEG = {"Content-Type": "image/jpeg"}
 INTEROCULAR_PX = 65.6
 BOX = [180.0, 90.0, 90.0, 88.0]
+# A box is answered to three decimals; what that changes in the crop, int8 rounds its own way.
+SENT_BACK_PX = 0.005 * INTEROCULAR_PX
 
 
 def align(client: httpx.Client, body: bytes, **query: Any) -> dict[str, Any]:
@@ -94,10 +96,11 @@ def test_all_three_formats(client: httpx.Client, astronaut: Image, suffix: str) 
 def test_a_large_jpeg_is_answered_as_if_it_were_decoded_in_full(
     client: httpx.Client, astronaut: Image
 ) -> None:
-    head = cv2.resize(astronaut[30:250, 120:320], None, fx=12, fy=12, interpolation=cv2.INTER_CUBIC)
+    size = (2400, 2640)
+    head = np.asarray(Pillow.fromarray(astronaut[30:250, 120:320]).resize(size))
     jpeg = encode(head, ".jpg")
-    decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-    ((small,), (full,)) = (align(client, body)["faces"] for body in (jpeg, encode(decoded, ".png")))
+    decoded = encode(np.asarray(Pillow.open(io.BytesIO(jpeg))), ".png")
+    ((small,), (full,)) = (align(client, body)["faces"] for body in (jpeg, decoded))
     side = 1.3 * max(full["box"]["width"], full["box"]["height"])
     assert side > 4 * 256, "of a smaller face everything would have been decoded"
     offsets = np.hypot(*(points(small) - points(full)).T) * 256 / side
@@ -110,7 +113,7 @@ def test_answered_boxes_can_be_sent_back(client: httpx.Client, astronaut_jpeg: b
     (again,) = align(client, astronaut_jpeg, boxes=json.dumps([box]))["faces"]
     assert again["box"]["source"] == "caller"
     assert again["box"]["score"] is None
-    assert np.abs(points(again) - points(face)).max() < 0.05
+    assert np.abs(points(again) - points(face)).max() < SENT_BACK_PX
 
 
 def test_boxes_are_answered_in_their_order(client: httpx.Client, astronaut_jpeg: bytes) -> None:
@@ -218,10 +221,12 @@ def test_every_exif_orientation_gives_the_same_face(
     assert (stored["image"]["height"], stored["image"]["width"]) == pixels.shape[:2]
     # The same face of the file's own pixels: what lies under each point is the same colour.
     for (x, y), (u, v) in zip(points(stored_face), points(face), strict=True):
+        if 0.5 in (u % 1, v % 1):  # halfway between two pixels, either may be the nearest
+            continue
         assert (pixels[round(y), round(x)] == portrait[round(v), round(u)]).all()
     box = [stored_face["box"][key] for key in ("x", "y", "width", "height")]
     again = align(client, body, frame="stored", boxes=json.dumps([box]))["faces"][0]
-    assert np.abs(points(again) - points(stored_face)).max() < 0.05
+    assert np.abs(points(again) - points(stored_face)).max() < SENT_BACK_PX
 
 
 def test_heatmap_is_a_picture_that_lies_on_the_face(

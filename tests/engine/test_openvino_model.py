@@ -13,8 +13,8 @@ from app.checkpoints import Checkpoint
 from app.engine import openvino_model
 from app.engine.openvino_engine import OpenVinoEngine
 from app.engine.openvino_model import fp32_model
-from app.engine.quiet_openvino import ov
 from app.imaging.crop import Image
+from app.quiet_openvino import ov
 from tests.conftest import ROOT
 
 
