@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from app.checkpoints import Checkpoint, load_checkpoint
+from app.engine import EngineName
 from app.engine.aligner import Aligner
 from app.engine.choose import FASTEST_FIRST, choose_device, create_engine
 from app.engine.cuda_engine import halved
@@ -27,7 +28,13 @@ from bench.photographs import astronaut_crop
 from bench.report import Report, Spread, interleaved, parser, print_machine
 
 BATCHES = (1, 4, 8, 16)
-EAGER = "eager fp32"
+EAGER = "PyTorch eager fp32, as trained"
+LABELS: dict[EngineName, str] = {
+    "torch": "PyTorch fp32, folded, channels_last",
+    "openvino": "OpenVINO fp32",
+    "openvino-int8": "OpenVINO int8",
+}
+"""The engines by what runs in them."""
 
 Align = Callable[[Sequence[Image]], object]
 
@@ -78,7 +85,7 @@ def _on_cpu(checkpoint: Checkpoint) -> dict[str, Align]:
     for name in reversed(FASTEST_FIRST):
         if name != "openvino-int8" or checkpoint.manifest.int8_model:
             settings = read_settings().model_copy(update={"engine": name, "device": "cpu"})
-            engines[name] = create_engine(checkpoint, settings).align
+            engines[LABELS[name]] = create_engine(checkpoint, settings).align
     return engines
 
 
@@ -90,8 +97,8 @@ def _on_cuda(checkpoint: Checkpoint) -> dict[str, Align]:
     engine.warm_up(max(BATCHES))
     return {
         EAGER: partial(_align_eagerly, eager, "cuda"),
-        "half precision": partial(_align_in_half, half),
-        "half precision, CUDA graphs": engine.align,
+        "PyTorch fp16, folded, channels_last": partial(_align_in_half, half),
+        "PyTorch fp16, CUDA graphs": engine.align,
     }
 
 

@@ -2,66 +2,69 @@
 
     python -m bench.latency
 
-One request after the other, with the face's box given and with detection, by the answers'
-Server-Timing headers and the client's clock.
+One request after the other, by the answers' Server-Timing headers and the client's clock: a small
+photograph with the face's box given and with detection, and one of 12 MP as a phone makes it.
 """
 
 import statistics
 import time
 from pathlib import Path
 
-import httpx
 from tqdm import tqdm
 
-from bench.photographs import Upload, astronaut
+from bench.photographs import SIDE_PX, Upload, astronaut, phone_photograph
 from bench.report import Cell, Report, Spread, parser, print_machine
-from bench.server import DEADLINE_S, running_service
+from bench.server import Caller, running_service
 
-CASES = {"box given": True, "detection": False}
 OVERHEAD = "total − network − decode"
 CLIENT = "client's total"
 
 
 def measure(checkpoint_dir: Path, rounds: int, requests: int) -> Report:
     """Milliseconds by stage; every round has so many requests of each case."""
-    upload = astronaut()
-    medians: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+    small, phone = astronaut(), phone_photograph()
+    cases = {
+        "box given": (small, True),
+        "detection": (small, False),
+        "12 MP, detection": (phone, False),
+    }
+    medians: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
     with (
         running_service(checkpoint_dir) as server,
-        httpx.Client(timeout=DEADLINE_S, trust_env=False) as client,
-        tqdm(total=rounds * requests, desc="latency", unit="pair") as bar,
+        Caller(server) as caller,
+        tqdm(total=rounds * requests, desc="latency", unit="of each") as bar,
     ):
         for _ in range(rounds):
-            # The cases take turns request by request: what disturbs one disturbs the other.
-            samples: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
+            # The cases take turns request by request: what disturbs one disturbs the others.
+            samples: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
             for _ in range(requests):
-                for case, with_boxes in CASES.items():
-                    samples[case].append(_stages(client, server.align_url, upload, with_boxes))
+                for case, (upload, with_box) in cases.items():
+                    samples[case].append(_stages(caller, upload, with_box))
                 bar.update()
-            for case in CASES:
+            for case in cases:
                 medians[case].append(_median_of_each(samples[case]))
     stages = list(medians["detection"][0])
     rows: list[dict[str, Cell]] = [
         {
             "stage": stage,
-            **{case: Spread.of([row[stage] for row in medians[case]]) for case in CASES},
+            **{case: Spread.of([row[stage] for row in medians[case]]) for case in cases},
         }
         for stage in stages
     ]
     note = (
-        f"A JPEG of 512 × 512 with one face. Median of {requests} requests per round; of those "
-        f"the median (least–greatest) over {rounds} rounds."
+        f"One face each: a JPEG of {SIDE_PX} × {SIDE_PX}, and one of 4032 × 3024 as a phone stores "
+        f"it (EXIF orientation 6, quality 90, {len(phone.body) / 1e6:.1f} MB), made by enlarging "
+        f"the first and adding noise. Median of {requests} requests per round; of those the median "
+        f"(least–greatest) over {rounds} rounds."
     )
     return Report("Latency of an idle service by stage, milliseconds", note, rows)
 
 
-def _stages(client: httpx.Client, url: str, upload: Upload, with_boxes: bool) -> dict[str, float]:
-    params = upload.boxes if with_boxes else {}
+def _stages(caller: Caller, upload: Upload, with_box: bool) -> dict[str, float]:
     started = time.perf_counter()
-    response = client.post(url, content=upload.body, headers=upload.headers, params=params)
+    headers = caller.align(upload, with_box)
     took = 1000 * (time.perf_counter() - started)
-    response.raise_for_status()
-    entries = (entry.split(";dur=") for entry in response.headers["Server-Timing"].split(", "))
+    entries = (entry.split(";dur=") for entry in headers["Server-Timing"].split(", "))
     stages = {name: float(duration) for name, duration in entries}
     overhead = stages["total"] - stages["network"] - stages["decode"]
     return {**stages, OVERHEAD: overhead, CLIENT: took}

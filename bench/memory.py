@@ -63,7 +63,7 @@ async def _send(server: Server, numbered: Iterator[tuple[int, Upload]], bar: "tq
     async def caller(client: httpx.AsyncClient) -> None:
         for number, upload in numbered:
             response = await client.post(
-                server.align_url,
+                f"{server.url}/v1/align",
                 content=upload.body,
                 headers=upload.headers,
                 params={} if number % DETECTION_EVERY == 0 else upload.boxes,

@@ -2,103 +2,100 @@
 
     python -m bench.service
 
-A saturated service, one face per request and its box given, against the bare engine at the
-service's largest batch, in alternating rounds of one run. The service idles while the engine is
-measured.
+Three in alternating rounds of one run: the bare engine at the service's largest batch, the
+saturated service, and a naive service around the network as it was trained (`bench.naive`). One
+face per request, its box given. Whoever is not measured idles.
 """
 
-import asyncio
 import re
-import time
 from functools import partial
 from pathlib import Path
-
-import httpx
 
 from app.checkpoints import load_checkpoint
 from app.engine.choose import create_engine
 from app.settings import read_settings
-from bench.engine import faces_per_second
-from bench.photographs import Upload, astronaut, astronaut_crop
-from bench.report import Report, Spread, interleaved, parser, print_machine
-from bench.server import DEADLINE_S, Server, running_service
+from bench.engine import LABELS, faces_per_second
+from bench.load import PROBE_EVERY_S, Load, saturate
+from bench.photographs import astronaut, astronaut_crop
+from bench.report import Cell, Report, Spread, interleaved, parser, print_machine
+from bench.server import Caller, Server, running_service
 
-RAMP_S = 5.0
-"""Until all connections are open and the batches are full."""
+NOT_APPLICABLE = "–"
 
 
 def measure(checkpoint_dir: Path, rounds: int, seconds: float, connections: int) -> Report:
-    """Faces per second of both; each is run for `seconds` in every round."""
+    """Faces per second of all; each is run for `seconds` in every round."""
     settings = read_settings()
     batch = settings.max_batch_faces
     engine = create_engine(load_checkpoint(checkpoint_dir), settings)
     engine.warm_up(batch)
     bare = partial(engine.align, [astronaut_crop()] * batch)
     upload = astronaut()
-    with running_service(checkpoint_dir) as server:
+    loads: dict[str, list[Load]] = {"service": [], "naive": []}
+
+    def saturated(name: str, server: Server) -> float:
+        loads[name].append(saturate(server, upload, connections, seconds))
+        return loads[name][-1].faces_per_second
+
+    with (
+        running_service(checkpoint_dir) as service,
+        running_service(checkpoint_dir, "bench.naive") as naive,
+    ):
         speed = interleaved(
             rounds,
             {
                 "bare": partial(faces_per_second, bare, batch, seconds),
-                "http": lambda: asyncio.run(_load(server.align_url, upload, connections, seconds)),
+                "service": partial(saturated, "service", service),
+                "naive": partial(saturated, "naive", naive),
             },
             "service",
         )
-        mean_batch = _mean_batch(server)
+        mean_batch = _mean_batch(service)
     note = (
         f"{connections} connections in a closed loop, one face per request, box given (detection "
-        f"excluded). Median (least–greatest) of {rounds} rounds, ratio within each. The load "
-        f"generator shares the service's cores, so the ratio is a lower bound. Engine: "
-        f"{engine.name} on {engine.device}."
+        f"excluded). Median (least–greatest) of {rounds} rounds, ratio within each. Beside them "
+        f"/livez is asked {1 / PROBE_EVERY_S:.0f} times a second in an open loop: its p99 counts "
+        f"from when a probe was due, so it bounds the event loop's lag from above, and from when "
+        f"it was sent; the difference is the prober's own wait for a core. The load generator "
+        f"(threads of this process, the standard library's HTTP client) shares the cores: the "
+        f"ratio is a lower bound. CPU in percent of one core. Engine: {LABELS[engine.name]} on "
+        f"{engine.device}; the service's mean batch was {mean_batch:.2f}. The naive service is "
+        f"FastAPI around eager fp32, a forward pass per request."
     )
+    nothing = dict.fromkeys(_columns(loads["service"]), NOT_APPLICABLE)
     return Report(
-        "Service over HTTP against the bare engine, faces per second",
+        "Services over HTTP against the bare engine, faces per second",
         note,
         [
             {
-                f"bare engine, batch {batch}": Spread.of(speed["bare"]),
-                "through HTTP": Spread.of(speed["http"]),
-                "ratio": Spread.of_ratios(speed["http"], speed["bare"]),
-                "mean batch in the service": mean_batch,
+                "": label,
+                "faces per second": Spread.of(speed[name]),
+                "over the bare engine": Spread.of_ratios(speed[name], speed["bare"]),
+                **(_columns(loads[name]) if name in loads else nothing),
             }
+            for name, label in {
+                "bare": f"bare engine, batch {batch}",
+                "service": "the service",
+                "naive": "naive service",
+            }.items()
         ],
     )
 
 
-async def _load(url: str, upload: Upload, connections: int, seconds: float) -> float:
-    """Faces answered per second, after a ramp; every connection sends as soon as it may."""
-    begin = time.perf_counter() + RAMP_S
-    end = begin + seconds
-    answered: list[float] = []
-
-    async def caller(client: httpx.AsyncClient) -> None:
-        while time.perf_counter() < end:
-            response = await client.post(
-                url, content=upload.body, headers=upload.headers, params=upload.boxes
-            )
-            response.raise_for_status()
-            answered.append(time.perf_counter())
-
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    async with httpx.AsyncClient(limits=limits, timeout=DEADLINE_S, trust_env=False) as client:
-        await asyncio.gather(*(caller(client) for _ in range(connections)))
-    return _rate(answered, begin, end)
-
-
-def _rate(answered: list[float], begin: float, end: float) -> float:
-    """Answers per second between the last one before `begin` and the last one before `end`.
-
-    Answers come a whole batch at a time; a window that began and ended anywhere could be wrong by
-    a batch, which on a slow machine is much.
-    """
-    first = max((moment for moment in answered if moment <= begin), default=begin)
-    within = [moment for moment in answered if begin < moment <= end]
-    return len(within) / (max(within) - first) if within else 0.0
+def _columns(loads: list[Load]) -> dict[str, Cell]:
+    from_due, from_sent = zip(*(load.p99_ms() for load in loads), strict=True)
+    return {
+        "/livez p99, ms": Spread.of(from_due),
+        "from sent": Spread.of(from_sent),
+        "server's CPU %": Spread.of([load.server_cpu_percent for load in loads]),
+        "generator's CPU %": Spread.of([load.generator_cpu_percent for load in loads]),
+    }
 
 
 def _mean_batch(server: Server) -> float:
     """Faces per forward pass so far, by the service's own metrics."""
-    text = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    with Caller(server) as caller:
+        text = caller.get("/metrics").decode()
     total, count = (
         float(re.findall(rf"^lwbafa_batch_faces_{name} (\S+)", text, re.MULTILINE)[0])
         for name in ("sum", "count")
@@ -108,7 +105,7 @@ def _mean_batch(server: Server) -> float:
 
 def main() -> None:
     """Command line: print the table."""
-    options = parser("Service over HTTP against the bare forward pass.")
+    options = parser("Services over HTTP against the bare engine.")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=float, default=20, help="of every measurement")
     options.add_argument("--connections", type=int, default=24)

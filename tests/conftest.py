@@ -2,10 +2,8 @@
 
 import os
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from app.imaging.crop import Image
-from bench.server import free_port
+from bench.server import running
 
 ROOT = Path(__file__).resolve().parent.parent
 FACE_DATA = Path(os.environ.get("FACE_DATA", ROOT.parent / "shared" / "data"))
@@ -82,33 +80,9 @@ def server_process(
     stderr: IO[bytes] | None, module: str = "app", /, **settings: object
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """As `running_server`, with the process itself; `module` may be one that wraps the app."""
-    port = settings.pop("port", None) or free_port()
-    changed = {f"LWBAFA_{name.upper()}": str(value) for name, value in settings.items()}
-    usual = {"LWBAFA_PORT": str(port), "LWBAFA_LOG_LEVEL": "error", "LWBAFA_DRAIN_DELAY_MS": "0"}
-    environment = {**os.environ, **usual, **changed}
-    command = [sys.executable, "-m", module]
-    url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, env=environment, cwd=ROOT, stderr=stderr) as process:
-        try:
-            _wait_until_ready(url, process)
-            yield url, process
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=60)
-            finally:
-                process.kill()  # one that hangs would else be waited for without end
-
-
-def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
-    give_up = time.monotonic() + 120
-    while time.monotonic() < give_up:
-        assert process.poll() is None, "the server ended before it was ready"
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        time.sleep(0.2)
-    raise TimeoutError("the server did not become ready")
+    usual = {"log_level": "error", "drain_delay_ms": 0}
+    with running(module, stderr, **usual | settings) as server:
+        yield server.url, server.process
 
 
 def encode(image: NDArray[np.uint8], suffix: str) -> bytes:

@@ -122,7 +122,7 @@ async def target(module: str = "app", /, **settings: object) -> AsyncIterator[Ta
             running = server_process(stderr, module, **settings)
             try:
                 url, process = await asyncio.to_thread(running.__enter__)
-            except AssertionError as error:
+            except RuntimeError as error:
                 raise RuntimeError(f"{error}: {log.read_text(errors='replace')[-300:]}") from error
             try:
                 yield Target(url, process, log)
