@@ -1,6 +1,7 @@
 """`python -m bench`: every bench that needs no data, as tables and one JSON file.
 
 Nothing is asserted: figures are ratios within this run, with the absolute values beside them.
+With `--data`, which names the folder that holds `300w/`, `rivals` measures accuracy as well.
 `bench.detection_size` needs 300-W and is a command of its own.
 """
 
@@ -9,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.settings import ROOT
-from bench import engine, latency, memory, service
+from bench import batcher, engine, idle, latency, memory, rivals, service
 from bench.report import Report, machine, parser, print_machine
+
+NAMES = ("engine", "service", "latency", "batcher", "idle", "rivals", "memory")
 
 
 def main() -> None:
@@ -18,10 +21,14 @@ def main() -> None:
     options = parser("All benches of the service.")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "latest.json")
+    options.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="BENCH")
+    options.add_argument("--data", type=Path, help="folder that holds 300w/, for the accuracy")
     options.add_argument("--engine-seconds", type=float, default=3, help="per measurement")
     options.add_argument("--service-seconds", type=float, default=20, help="per measurement")
     options.add_argument("--connections", type=int, default=24, help="of the service bench")
     options.add_argument("--latency-requests", type=int, default=20, help="per round")
+    options.add_argument("--batcher-items", type=int, default=20_000, help="per measurement")
+    options.add_argument("--idle-seconds", type=float, default=20, help="per measurement")
     options.add_argument("--requests", type=int, default=2000, help="of the memory bench")
     arguments = options.parse_args()
     checkpoint, rounds = arguments.checkpoint, arguments.rounds
@@ -33,11 +40,16 @@ def main() -> None:
             checkpoint, rounds, arguments.service_seconds, arguments.connections
         ),
         "latency": lambda: latency.measure(checkpoint, rounds, arguments.latency_requests),
+        "batcher": lambda: batcher.measure(rounds, arguments.batcher_items),
+        "idle": lambda: idle.measure(checkpoint, rounds, arguments.idle_seconds),
+        "rivals": lambda: rivals.measure(
+            checkpoint, rounds, arguments.engine_seconds, arguments.data
+        ),
         "memory": lambda: memory.measure(checkpoint, arguments.requests),
     }
     reports: dict[str, Report] = {}
-    for name, measure in benches.items():
-        reports[name] = measure()
+    for name in arguments.only:
+        reports[name] = benches[name]()
         print(reports[name].as_text(), flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     result = {
