@@ -68,7 +68,7 @@ def measure(checkpoint_dir: Path, rounds: int, seconds: float, connections: int)
         note,
         [
             {
-                "": label,
+                "measured": label,
                 "faces per second": Spread.of(speed[name]),
                 "over the bare engine": Spread.of_ratios(speed[name], speed["bare"]),
                 **(_columns(loads[name]) if name in loads else nothing),
