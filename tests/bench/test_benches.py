@@ -31,7 +31,7 @@ def test_batcher() -> None:
 
 def test_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.load.RAMP_S", 1.0)
-    report = service.measure(CHECKPOINT, rounds=1, seconds=3, connections=4)
+    report = service.measure(CHECKPOINT, rounds=1, seconds=1, connections=2)
     filled(report)
     assert len(report.rows) == 3
 
