@@ -3,6 +3,7 @@
 # make train    trains by a recipe: DATA=folder of the sources, RUN=folder for its state and logs
 # make chaos    every promise under fuzz, overload, faults and restarts, in under ten minutes
 # make soak     half an hour of steady load
+# make docker-check  builds the image and shows it working on this machine's Docker engine
 # make lint     formatting, lints and types, as CI checks them
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,7 +18,7 @@ RUN ?= runs/$(notdir $(basename $(RECIPE)))
 TCMALLOC := $(firstword $(wildcard /usr/lib/*/libtcmalloc_minimal.so.4))
 DETECTOR := model_store/centerface/centerface.onnx
 
-.PHONY: serve test train lint setup bench chaos soak clean
+.PHONY: serve test train lint setup bench chaos soak docker-check docker-lock clean
 
 serve: setup
 	exec $(BIN)/python -m app
@@ -44,6 +45,15 @@ chaos: $(VENV)/installed-dev $(DETECTOR)
 
 soak: $(VENV)/installed-dev $(DETECTOR)
 	$(BIN)/python -m tests.chaos --only soak
+
+# DOCKER_BUILD_ARGS are for `docker build`; for example --build-arg BASE_IMAGE=...
+docker-check: $(VENV)/installed-dev
+	$(BIN)/python -m tests.container $(ARGS)
+
+# What the image installs, with hashes; PIP_ARGS must name an index of CPU-only PyTorch builds.
+docker-lock: $(VENV)/installed
+	$(PIP) uv
+	PATH=$(CURDIR)/$(BIN):$$PATH docker/lock $(PIP_ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

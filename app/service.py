@@ -214,8 +214,11 @@ class Service:
             }
         )
         self.metrics.queue_faces.set_function(lambda: self._batcher.queued)
+        self.metrics.queue_limit.set(self.settings.max_queue_faces)
         self.metrics.queue_age.set_function(self._batcher.oldest_age_s)
         self.metrics.inflight.set_function(lambda: self._inflight)
+        self.metrics.inflight_limit.set(self.settings.max_inflight_requests)
+        self.metrics.upload_limit.set(self.settings.max_held_upload_bytes)
         self.metrics.batch_limit.set_function(lambda: self._batcher.max_batch)
         self.metrics.pass_age.set_function(self._batcher.pass_age_s)
         self.metrics.ready.set_function(lambda: not self.not_ready_reasons())

@@ -1,6 +1,8 @@
 """Every knob of the service, read from environment variables `LWBAFA_…` and validated at start."""
 
+import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 
@@ -149,11 +151,17 @@ def read_settings() -> Settings:
         raise StartupError(f"setting {names}: {message}" if names else message) from error
 
 
-def granted_cpus() -> int:
+def granted_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """CPUs this process may use: its affinity, and its cgroup's quota rounded up."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cpus, -(-int(quota) // int(period))))
-    except (OSError, ValueError):  # no cgroup v2, or "max": no quota
-        return cpus
+    quota = _cpu_quota(cgroup)
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def _cpu_quota(cgroup: Path) -> float | None:
+    """CPUs that the cgroup, version 2 or 1, is granted; None if it has no quota."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        with suppress(OSError, ValueError):  # the other version, or "max": no quota
+            quota, period = (int(n) for f in files for n in (cgroup / f).read_text().split())
+            return quota / period if quota > 0 else None
+    return None

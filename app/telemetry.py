@@ -10,7 +10,14 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.batching import BatchReport
@@ -80,6 +87,11 @@ class Metrics:
         self.queue_faces = Gauge(
             "lwbafa_queue_faces", "Faces waiting for the network", registry=self.registry
         )
+        self.queue_limit = Gauge(
+            "lwbafa_queue_limit_faces",
+            "Most faces that may wait for the network",
+            registry=self.registry,
+        )
         self.queue_age = Gauge(
             "lwbafa_queue_oldest_seconds",
             "How long the oldest waiting face has waited",
@@ -90,8 +102,18 @@ class Metrics:
             "Alignment requests being worked on, their bodies complete",
             registry=self.registry,
         )
+        self.inflight_limit = Gauge(
+            "lwbafa_inflight_limit_requests",
+            "Most requests that may be worked on at once",
+            registry=self.registry,
+        )
         self.upload_bytes = Gauge(
             "lwbafa_upload_bytes", "Bytes of uploads held in memory", registry=self.registry
+        )
+        self.upload_limit = Gauge(
+            "lwbafa_upload_limit_bytes",
+            "Most bytes of uploads that may be held at once",
+            registry=self.registry,
         )
         self.closed_connections = Counter(
             "lwbafa_closed_connections",
@@ -115,6 +137,7 @@ class Metrics:
             "The checkpoint that answers, and the engine and device that run it",
             registry=self.registry,
         )
+        ProcessCollector(registry=self.registry)  # memory, CPU time, files, time of the start
         for reason in ("ended", "deadline", "failed"):
             self.dropped_faces.labels(reason)
         for reason in ("slow", "crowded"):
