@@ -1,4 +1,4 @@
-"""Ends with 0 if the service in this container is ready: the image's HEALTHCHECK, without a shell."""
+"""The image's HEALTHCHECK, without a shell: ends with 0 if the service here is ready."""
 
 import os
 import sys
