@@ -1,7 +1,7 @@
 """Show the image at work on this machine's Docker engine: one table, non-zero on a miss.
 
 make docker-check                                # all
-python -m tests.container --only scale           # one family
+python -m tests.container --only split           # one family
 """
 
 import argparse
@@ -14,13 +14,14 @@ from pathlib import Path
 from bench.report import machine
 from tests.chaos.promises import Family, Plan, Promise, as_markdown, missed, write_json
 from tests.conftest import ROOT
-from tests.container import compose, image, limits, scale
+from tests.container import compose, image, instances, limits, split
 
 FAMILIES: dict[str, Callable[[], Awaitable[list[Promise]]]] = {
     "image": image.run,
     "compose": compose.run,
     "limits": limits.run,
-    "scale": scale.run,
+    "instances": instances.run,
+    "split": split.run,
 }
 
 

@@ -1,4 +1,4 @@
-"""Instances behind nginx: spread, one killed, all replaced, and the same CPUs split among more."""
+"""Instances behind nginx: the requests are spread, one is killed, all are replaced."""
 
 import asyncio
 import time
@@ -10,64 +10,34 @@ from bench.photographs import astronaut
 from tests.chaos.load import Sample, load
 from tests.chaos.promises import Promise, at_least, at_most
 from tests.chaos.target import REFERENCE, alike, as_text, content
-from tests.chaos.wire import Address, Caller, post
+from tests.chaos.wire import Caller, post
 from tests.container.engine import Container, containers
 from tests.container.proxy import Proxy, proxy
 
 COUNTS = (2, 4)
-CONNECTIONS = 32
-RAMP_S, MEASURED_S = 8.0, 25.0
 REQUESTS_PER_S = 3
 LIMIT_S = 30
 LONGEST_S = 600
+SPREAD_S, BEFORE_S, AFTER_S = 20.0, 5.0, 10.0
 
 
 async def run() -> list[Promise]:
-    """One instance with all CPUs, then two and four with their share, twice in turn."""
-    speeds: dict[int, list[float]] = {count: [] for count in (1, *COUNTS)}
+    """Two instances, then four."""
     promises: list[Promise] = []
-    for count in (1, *COUNTS, *reversed(COUNTS), 1):
-        again = bool(speeds[count])
+    for count in COUNTS:
         async with (
             containers(count, granted_cpus() / count) as instances,
             proxy([instance.address for instance in instances]) as front,
         ):
-            speeds[count].append(await _answers_per_second(front.address))
-            if count in COUNTS and not again:
-                promises += await _spread(instances)
-                promises += await _kill_one(front, instances)
-                promises += await _replace_all(front, instances)
-    for count in COUNTS:
-        # The rounds go there and back: what drifts meets all of them.
-        ratio = sum(speeds[count]) / sum(speeds[1])
-        name = f"faces a second of {count} instances with 1/{count} of the CPUs, of one's with all"
-        promises.append(at_least(name, 100 * ratio, 90, "%", faces_per_second=speeds))
+            promises += await _spread(front, instances)
+            promises += await _kill_one(front, instances)
+            promises += await _replace_all(front, instances)
     return promises
 
 
-async def _answers_per_second(address: Address) -> float:
-    """In a closed loop, saturated, one face each."""
-    done: list[float] = []
-    begin = time.monotonic() + RAMP_S
-    end = begin + MEASURED_S
-
-    async def send() -> None:
-        caller = Caller(address)
-        while time.monotonic() < end:
-            answer = await caller.ask(REFERENCE)
-            if answer is None or answer.status != 200:
-                raise RuntimeError(f"not answered when saturated: {as_text(answer)}")
-            done.append(time.monotonic())
-        caller.close()
-
-    await asyncio.gather(*(send() for _ in range(CONNECTIONS)))
-    # Answers come a batch at a time: the window goes from one of them to another.
-    first = max((moment for moment in done if moment <= begin), default=begin)
-    within = [moment for moment in done if begin < moment <= end]
-    return len(within) / (max(within) - first)
-
-
-async def _spread(instances: list[Container]) -> list[Promise]:
+async def _spread(front: Proxy, instances: list[Container]) -> list[Promise]:
+    """A steady load, counted by who answered."""
+    await _load_during(front, asyncio.sleep(SPREAD_S))
     labels = 'route="/v1/align"'
     name = "lwbafa_request_seconds_count"
     shares = [await instance.metric(name, labels) for instance in instances]
@@ -83,10 +53,10 @@ async def _kill_one(front: Proxy, instances: list[Container]) -> list[Promise]:
 
     async def kill() -> None:
         nonlocal killed_s
-        await asyncio.sleep(5)
+        await asyncio.sleep(BEFORE_S)
         killed_s = time.perf_counter() - began
         await instances[0].kill()
-        await asyncio.sleep(10)
+        await asyncio.sleep(AFTER_S)
 
     samples, reference = await _load_during(front, kill())
     await instances[0].remove()
