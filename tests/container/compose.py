@@ -27,9 +27,9 @@ async def run() -> list[Promise]:
     try:
         began = time.monotonic()
         await compose("up", "--detach", "--no-build", "lwbafa", LISTEN=listen)
-        await wait_until_ready(address)
-        ready_s = time.monotonic() - began
         container = (await compose("ps", "--quiet", "lwbafa", LISTEN=listen)).strip()
+        await wait_until_ready(address, container)
+        ready_s = time.monotonic() - began
 
         async def healthy() -> bool:
             return bool((await inspect(container))["State"]["Health"]["Status"] == "healthy")

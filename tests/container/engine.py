@@ -41,7 +41,7 @@ class Container:
         publish = f"{self.address[0]}:{self.address[1]}:8000"
         await docker("run", "--detach", "--name", self.name, "--publish", publish,
                      *HARDENED, *self._limits, IMAGE)  # fmt: skip
-        await wait_until_ready(self.address)
+        await wait_until_ready(self.address, self.name)
         return time.monotonic() - began
 
     async def stop(self) -> int:
@@ -86,17 +86,19 @@ async def build() -> None:
     await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=True)
 
 
-async def wait_until_ready(address: Address) -> None:
-    """Raises RuntimeError if it takes too long."""
+async def wait_until_ready(address: Address, name: str) -> None:
+    """Raises RuntimeError if the container ends first, or takes too long."""
 
-    async def ready() -> bool:
+    async def ready_or_ended() -> bool:
         try:
             return (await get(address, "/readyz")).status == 200
-        except OSError:  # not listening yet
-            return False
+        except OSError:  # not listening yet, or no more
+            return not (await inspect(name))["State"]["Running"]
 
-    if not await until(ready, START_LIMIT_S, 0.2):
-        raise RuntimeError(f"no instance was ready at {address} within {START_LIMIT_S} s")
+    in_time = await until(ready_or_ended, START_LIMIT_S, 0.2)
+    state = (await inspect(name))["State"]
+    if not in_time or not state["Running"]:
+        raise RuntimeError(f"{name} did not become ready: {state['Status']}, {state['ExitCode']}")
 
 
 async def inspect(name: str) -> Any:
