@@ -75,6 +75,9 @@ def test_ingress_lets_through_what_the_service_takes(monkeypatch: pytest.MonkeyP
     assert len(sizes) == 4  # body and buffer, for both nginx controllers
     for name, size in sizes.items():
         assert int(size.removesuffix("m")) * 2**20 > taken.max_upload_bytes, name
+    # Else nginx would write drawn photographs to disk.
+    files = [v for k, v in annotations.items() if k.endswith("max-temp-file-size")]
+    assert files == ["0", "0"]
     timeouts = {k: v for k, v in annotations.items() if "timeout" in k and "upstream" not in k}
     assert len(timeouts) == 3
     for name, seconds in timeouts.items():
