@@ -41,9 +41,9 @@ EXAMPLE_ANSWER = {
     "request_id": "0b3844c1757b4b8f87c4dc476a35e217",
     "model": {
         "name": "lwbafa-300w68",
-        "version": "1.0.0",
+        "version": "1.1.0",
         "markup": "300w-68",
-        "sha256": "2fd1e03e…",
+        "sha256": "ee1c4459…",
         "groups": {"jaw": [0, 1, 2], "left_brow": [17, 18, 19, 20, 21]},
     },
     "image": {
@@ -63,11 +63,11 @@ EXAMPLE_ANSWER = {
                 "score": 0.93,
                 "source": "detector",
             },
-            "score": 0.71,
-            "landmarks": [{"x": 178.2, "y": 105.1, "score": 0.64}],
+            "score": 0.79,
+            "landmarks": [{"x": 179.0, "y": 100.5, "score": 0.58}],
         }
     ],
-    "timing_ms": {"read": 0.9, "decode": 4.1, "detect": 58.3, "network": 190.2, "total": 254.0},
+    "timing_ms": {"read": 0.1, "decode": 1.8, "detect": 45.9, "network": 74.0, "total": 123.8},
 }
 """Shortened; what every field means stands in the schemas."""
 
