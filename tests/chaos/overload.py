@@ -13,11 +13,11 @@ DEADLINE_MS = 3_000
 SETTINGS = {
     "request_deadline_ms": DEADLINE_MS,
     # What waits when a rush ends is still to be done: two seconds' work on two cores at most.
-    "max_batch_faces": 4,
-    "max_queue_faces": 8,
+    "max_batch_faces": 8,
+    "max_queue_faces": 24,
     "max_request_faces": 8,
 }
-CLOSED_LOOP_CALLERS = 10  # as many as are in a batch or wait for one
+CLOSED_LOOP_CALLERS = 20  # as many as are in a batch or wait for one
 LIVEZ_PER_S = 20.0
 BASE_REQUESTS = 20
 MOST = 5

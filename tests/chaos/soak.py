@@ -8,7 +8,7 @@ from tests.chaos.load import load, poisson
 from tests.chaos.promises import Plan, Promise, at_most
 from tests.chaos.target import REFERENCE, Target, percentile, target
 
-REQUESTS_PER_S = 2.0
+REQUESTS_PER_S = 5.0
 """Well below what two cores can do, so that a latency is the service's own and not the queue's."""
 WARM_UP_SHARE = 0.1
 MOMENTS = 120
