@@ -55,8 +55,8 @@ async def run() -> list[Promise]:
 async def _stop_under_load(address: Address, listen: str) -> tuple[list[str], int, float]:
     """What was not answered rightly, of how many, and how long the stop took."""
     first = await Caller(address).ask(REFERENCE)
-    assert first is not None
-    assert first.status == 200, as_text(first)
+    if first is None or first.status != 200:
+        raise RuntimeError(f"the reference photograph was not aligned: {as_text(first)}")
 
     async def stop() -> float:
         await asyncio.sleep(STOP_AFTER_S)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from app.settings import granted_cpus
@@ -37,7 +38,7 @@ async def run() -> list[Promise]:
 
 async def _spread(front: Proxy, instances: list[Container]) -> list[Promise]:
     """A steady load, counted by who answered."""
-    await _load_during(front, asyncio.sleep(SPREAD_S))
+    await _load_during(front, lambda: asyncio.sleep(SPREAD_S))
     labels = 'route="/v1/align"'
     name = "lwbafa_request_seconds_count"
     shares = [await instance.metric(name, labels) for instance in instances]
@@ -58,7 +59,7 @@ async def _kill_one(front: Proxy, instances: list[Container]) -> list[Promise]:
         await instances[0].kill()
         await asyncio.sleep(AFTER_S)
 
-    samples, reference = await _load_during(front, kill())
+    samples, reference = await _load_during(front, kill)
     await instances[0].remove()
     await instances[0].start()
     failed = _failed(samples, reference)
@@ -79,7 +80,7 @@ async def _replace_all(front: Proxy, instances: list[Container]) -> list[Promise
             await instance.remove()
             await instance.start()
 
-    samples, reference = await _load_during(front, roll())
+    samples, reference = await _load_during(front, roll)
     failed = _failed(samples, reference)
     large = await Caller(front.address).ask(post(astronaut(2048, "png").body))
     name = f"{len(instances)} instances, each replaced: requests lost"
@@ -90,12 +91,14 @@ async def _replace_all(front: Proxy, instances: list[Container]) -> list[Promise
     ]  # fmt: skip
 
 
-async def _load_during(front: Proxy, event: Any) -> tuple[list[Sample], Any]:
+async def _load_during(
+    front: Proxy, event: Callable[[], Coroutine[Any, Any, None]]
+) -> tuple[list[Sample], Any]:
     """What came of a steady load from before an event until after it; a right answer's content."""
     first = await Caller(front.address).ask(REFERENCE)
-    assert first is not None
-    assert first.status == 200, as_text(first)
-    happening = asyncio.create_task(event)
+    if first is None or first.status != 200:
+        raise RuntimeError(f"the reference photograph was not aligned: {as_text(first)}")
+    happening = asyncio.create_task(event())
     samples = await load(
         front.address,
         [number / REQUESTS_PER_S for number in range(REQUESTS_PER_S * LONGEST_S)],
