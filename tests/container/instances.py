@@ -66,7 +66,7 @@ async def _kill_one(front: Proxy, instances: list[Container]) -> list[Promise]:
     in_flight = sum(sample.sent_s <= killed_s <= sample.done_s for sample in samples)
     name = f"{len(instances)} instances, one killed: requests lost beyond those in flight"
     lost = failed.total()
-    evidence: dict[str, Any] = {"failed": failed, "in_flight": in_flight, "sent": len(samples)}
+    evidence: dict[str, Any] = {"failed": dict(failed), "in_flight": in_flight, "sent": len(samples)}
     return [at_most(name, max(0, lost - in_flight), 0, lost=lost, **evidence)]
 
 
@@ -85,7 +85,7 @@ async def _replace_all(front: Proxy, instances: list[Container]) -> list[Promise
     large = await Caller(front.address).ask(post(astronaut(2048, "png").body))
     name = f"{len(instances)} instances, each replaced: requests lost"
     return [
-        at_most(name, failed.total(), 0, failed=failed, sent=len(samples), exits=statuses),
+        at_most(name, failed.total(), 0, failed=dict(failed), sent=len(samples), exits=statuses),
         at_most("uploads that nginx wrote to disk", front.written_to_disk(), 0,
                 large=as_text(large)),
     ]  # fmt: skip
