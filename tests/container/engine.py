@@ -18,6 +18,9 @@ from tests.chaos.wire import Address, get
 from tests.conftest import ROOT
 
 IMAGE = "lwbafa:cpu"
+OURS = f"lwbafa-check-{os.getpid()}"
+"""What all names begin with: another run at the same time has its own."""
+
 START_LIMIT_S = 180
 STOP_LIMIT_S = 30
 HARDENED = (
@@ -31,7 +34,7 @@ class Container:
     """One instance, at a port of this machine that it keeps when it is replaced."""
 
     def __init__(self, name: str, cpus: float, memory: str = "1536m") -> None:
-        self.name = f"lwbafa-check-{name}"
+        self.name = f"{OURS}-{name}"
         self.address: Address = ("127.0.0.1", free_port())
         self._limits = ("--cpus", f"{cpus:g}", "--memory", memory, "--memory-swap", memory)
 
@@ -116,9 +119,7 @@ async def compose(*arguments: str, **environment: str) -> str:
     version_1 = shutil.which("docker-compose")
     program = [version_1] if version_1 else ["docker", "compose"]
     file = str(ROOT / "docker-compose.yml")
-    return await output(
-        *program, "--project-name", "lwbafa-check", "--file", file, *arguments, **environment
-    )
+    return await output(*program, "--project-name", OURS, "--file", file, *arguments, **environment)
 
 
 async def output(*command: str, **environment: str) -> str:

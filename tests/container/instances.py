@@ -66,7 +66,11 @@ async def _kill_one(front: Proxy, instances: list[Container]) -> list[Promise]:
     in_flight = sum(sample.sent_s <= killed_s <= sample.done_s for sample in samples)
     name = f"{len(instances)} instances, one killed: requests lost beyond those in flight"
     lost = failed.total()
-    evidence: dict[str, Any] = {"failed": dict(failed), "in_flight": in_flight, "sent": len(samples)}
+    evidence: dict[str, Any] = {
+        "failed": dict(failed),
+        "in_flight": in_flight,
+        "sent": len(samples),
+    }
     return [at_most(name, max(0, lost - in_flight), 0, lost=lost, **evidence)]
 
 
