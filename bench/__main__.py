@@ -1,7 +1,7 @@
 """`python -m bench`: every bench that needs no data, as tables and one JSON file.
 
 Nothing is asserted: figures are ratios within this run, with the absolute values beside them.
-With `--data`, which names the folder that holds `300w/`, `rivals` measures accuracy as well.
+With `--data`, which names the folder that holds `300w/`, accuracy is measured beside the rivals'.
 `bench.detection_size` needs 300-W and is a command of its own.
 """
 
@@ -13,16 +13,14 @@ from app.settings import ROOT
 from bench import batcher, engine, idle, latency, memory, rivals, service
 from bench.report import Report, machine, parser, print_machine
 
-NAMES = ("engine", "service", "latency", "batcher", "idle", "rivals", "memory")
-
 
 def main() -> None:
     """Command line: run everything, print, write."""
     options = parser("All benches of the service.")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "latest.json")
-    options.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="BENCH")
-    options.add_argument("--data", type=Path, help="folder that holds 300w/, for the accuracy")
+    options.add_argument("--only", nargs="+", metavar="BENCH", help="some of them")
+    options.add_argument("--data", type=Path, help="folder that holds 300w/ and wflw/")
     options.add_argument("--engine-seconds", type=float, default=3, help="per measurement")
     options.add_argument("--service-seconds", type=float, default=20, help="per measurement")
     options.add_argument("--connections", type=int, default=24, help="of the service bench")
@@ -42,13 +40,16 @@ def main() -> None:
         "latency": lambda: latency.measure(checkpoint, rounds, arguments.latency_requests),
         "batcher": lambda: batcher.measure(rounds, arguments.batcher_items),
         "idle": lambda: idle.measure(checkpoint, rounds, arguments.idle_seconds),
-        "rivals": lambda: rivals.measure(
-            checkpoint, rounds, arguments.engine_seconds, arguments.data
-        ),
+        "rivals": lambda: rivals.measure(checkpoint, rounds, arguments.engine_seconds),
         "memory": lambda: memory.measure(checkpoint, arguments.requests),
     }
+    if arguments.data:
+        benches["accuracy"] = lambda: rivals.measure_accuracy(checkpoint, arguments.data)
+    chosen = arguments.only or list(benches)
+    if unknown := set(chosen) - set(benches):
+        options.error(f"no such bench: {min(unknown)}; there are {', '.join(benches)}")
     reports: dict[str, Report] = {}
-    for name in arguments.only:
+    for name in chosen:
         reports[name] = benches[name]()
         print(reports[name].as_text(), flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

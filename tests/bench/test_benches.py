@@ -53,7 +53,7 @@ def test_memory() -> None:
 
 def test_rivals_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rivals, "PYTHON", Path("not/installed"))
-    report = rivals.measure(CHECKPOINT, rounds=1, seconds=0.01, data=None)
+    report = rivals.measure(CHECKPOINT, rounds=1, seconds=0.01)
     filled(report)
     assert len(report.rows) == 1
     assert "--setup" in report.note

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from app.imaging.crop import Image
-from app.lwbafa import MARKUP_68
+from app.lwbafa import MARKUP_68, MARKUP_98
 from app.settings import Settings
 from bench import rivals
 from bench.rival_worker import MEDIAPIPE_68
-from bench.rivals import accuracy, errors_of
+from bench.rivals import WFLW_68, accuracy, errors_of
 from tests.conftest import ASTRONAUT_POINTS
 from training.datasets import Face
 
@@ -29,6 +29,16 @@ def test_mediapipes_counterparts() -> None:
     assert all(0 <= index < 478 for index in indices)
     # Only the lower of two neighbouring jaw points shares an index with the upper.
     assert len(indices) - len(set(indices)) == 1
+
+
+def test_wflws_counterparts_mirror_alike_and_share_the_eye_corners() -> None:
+    assert len(set(WFLW_68)) == MARKUP_68.landmark_count
+    for index, counterpart in enumerate(WFLW_68):
+        assert MARKUP_98.flip[counterpart] == WFLW_68[MARKUP_68.flip[index]]
+    for corner, counterpart in zip(
+        MARKUP_68.outer_eye_corners, MARKUP_98.outer_eye_corners, strict=True
+    ):
+        assert WFLW_68[corner] == counterpart
 
 
 def test_the_face_that_lies_on_the_annotated_one_counts(face: Face) -> None:
@@ -54,7 +64,7 @@ def test_accuracy_of_what_each_found_and_of_what_all_found() -> None:
     row = accuracy(ours, [ours, theirs])
     assert row["missed"] == "1"
     assert row["NME %"] == pytest.approx((2 + 5) / 2)
-    assert row["NME % of 1"] == pytest.approx(5)
+    assert row["NME %, found by all"] == pytest.approx(5)
     assert row["without jaw"] == pytest.approx(4)
 
 
