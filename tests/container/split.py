@@ -12,7 +12,7 @@ from tests.container.proxy import proxy
 
 COUNTS = (1, 2, 4)
 CONNECTIONS = 32
-RAMP_S, MEASURED_S = 8.0, 25.0
+RAMP_S, MEASURED_S = 5.0, 20.0
 
 
 async def run() -> list[Promise]:
