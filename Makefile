@@ -3,6 +3,7 @@
 # make train    trains by a recipe: DATA=folder of the sources, RUN=folder for its state and logs
 # make chaos    every promise under fuzz, overload, faults and restarts, in under ten minutes
 # make soak     half an hour of steady load
+# make bench    speed against the bare engine, a naive service and others' libraries: ARGS='--data DIR'
 # make docker-check  builds the image and shows it working on this machine's Docker engine
 # make lint     formatting, lints and types, as CI checks them
 
@@ -38,7 +39,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-dev $(DETECTOR)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(ARGS)
 
 chaos: $(VENV)/installed-dev $(DETECTOR)
 	$(BIN)/python -m tests.chaos
@@ -76,4 +77,4 @@ $(DETECTOR): $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) model_store/centerface
+	rm -rf $(VENV) .venv-rivals model_store/centerface

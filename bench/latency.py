@@ -47,7 +47,7 @@ def measure(checkpoint_dir: Path, rounds: int, requests: int) -> Report:
     rows: list[dict[str, Cell]] = [
         {
             "stage": stage,
-            **{case: Spread.of([row[stage] for row in medians[case]]) for case in cases},
+            **{case: _spread(stage, medians[case]) for case in cases},
         }
         for stage in stages
     ]
@@ -68,6 +68,11 @@ def _stages(caller: Caller, upload: Upload, with_box: bool) -> dict[str, float]:
     stages = {name: float(duration) for name, duration in entries}
     overhead = stages["total"] - stages["network"] - stages["decode"]
     return {**stages, OVERHEAD: overhead, CLIENT: took}
+
+
+def _spread(stage: str, medians: list[dict[str, float]]) -> Cell:
+    """Over the rounds; a dash for a stage that a case does without."""
+    return Spread.of([row[stage] for row in medians]) if stage in medians[0] else "–"
 
 
 def _median_of_each(samples: list[dict[str, float]]) -> dict[str, float]:
