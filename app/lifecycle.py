@@ -16,7 +16,8 @@ import socket
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import uvicorn
 
@@ -28,6 +29,9 @@ EXIT_FAILED = 70
 # So long the last answers, and the probes that tell why, are given after a failure.
 LAST_WORDS_S = 5.0
 WATCH_EVERY_S = 0.25
+
+COMPUTING_NICENESS = 4
+"""Of all threads but the event loop's, so that a refusal or a probe need not wait for a core."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +84,25 @@ class _Server(uvicorn.Server):
             self._service.stop_admitting()
 
 
+def _give_way() -> None:
+    """Lower the priority of all threads but the event loop's, where threads have their own."""
+    tasks = Path("/proc/self/task")
+    usual = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    for task in tasks.iterdir() if tasks.is_dir() else ():
+        if int(task.name) != os.getpid():
+            with suppress(ProcessLookupError):  # has just ended
+                os.setpriority(os.PRIO_PROCESS, int(task.name), usual + COMPUTING_NICENESS)
+
+
 def _watch(service: Service) -> None:
-    """End the process once its service has failed."""
+    """Give the event loop the right of way once all threads are there; end a failed process."""
+    gave_way = False
     while not service.failure:
         time.sleep(WATCH_EVERY_S)
         service.check_progress()
+        if not gave_way and not service.not_ready_reasons():
+            _give_way()
+            gave_way = True
     logger.critical("ending with status %d: %s", EXIT_FAILED, service.failure)
     time.sleep(LAST_WORDS_S)
     os._exit(EXIT_FAILED)

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.lifecycle import EXIT_FAILED
+from app.lifecycle import COMPUTING_NICENESS, EXIT_FAILED
 from app.settings import Settings
 from tests import faulty_app
 from tests.conftest import encode, server_process
@@ -278,6 +278,28 @@ def test_idle_connections_outlive_a_proxys(start: Callable[..., Any]) -> None:
     with start(keep_alive_ms=200) as target, target.connect() as caller:
         caller.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert _all_of(caller).endswith("live")  # and then it was closed
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads have no priorities here")
+def test_the_event_loop_goes_before_all_other_threads(start: Callable[..., Any]) -> None:
+    with start() as target:
+        pid = target.process.pid
+
+        def niceness() -> dict[int, int]:
+            tasks = Path(f"/proc/{pid}/task").iterdir()
+            stats = {int(task.name): (task / "stat").read_text() for task in tasks}
+            return {tid: int(stat.rpartition(")")[2].split()[16]) for tid, stat in stats.items()}
+
+        def gave_way() -> bool:
+            found = niceness()
+            return all(
+                value == found[pid] + COMPUTING_NICENESS
+                for tid, value in found.items()
+                if tid != pid
+            )
+
+        until(gave_way, "the other threads kept their priority")
+        assert len(niceness()) > 2
 
 
 def _all_of(caller: socket.socket) -> str:
