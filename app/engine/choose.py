@@ -33,7 +33,9 @@ def create_engine(checkpoint: Checkpoint, settings: Settings) -> Engine:
             continue
         try:
             return _on_cpu(name, checkpoint, settings)
-        except RuntimeError as error:
+        except StartupError:  # a file that is not what the manifest states
+            raise
+        except Exception as error:
             logger.warning("engine %s does not run here: %s", name, error)
     return _on_cpu(FASTEST_FIRST[-1], checkpoint, settings)
 

@@ -65,7 +65,8 @@ def _content_key(checkpoint: Checkpoint) -> str:
     content = hashlib.sha256(checkpoint.manifest.sha256.encode())
     for package in ("openvino", "torch"):
         content.update(version(package).encode())
-    sources = [Path(aligner.__file__), *sorted(Path(lwbafa.__path__[0]).glob("*.py"))]
+    network = sorted(Path(lwbafa.__path__[0]).glob("*.py"))
+    sources = [Path(__file__), Path(aligner.__file__), *network]
     for source in sources:
         content.update(source.read_bytes())
     return content.hexdigest()[:32]
