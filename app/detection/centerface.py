@@ -30,6 +30,8 @@ OPTIONS = {
     "NUM_STREAMS": 1,
     "INFERENCE_PRECISION_HINT": "f32",
     "ENABLE_CPU_PINNING": False,
+    # Photographs come in hundreds of shapes, and what is kept for each is megabytes a thread.
+    "CPU_RUNTIME_CACHE_CAPACITY": 0,
 }
 
 # CenterFace's boxes begin at the hairline, the landmarks' at the brows: the mean over 503 training

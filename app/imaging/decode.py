@@ -30,6 +30,9 @@ def decode(data: bytes, header: ImageHeader, shrink: int = 1) -> Image:
         raise TruncatedImage(f"The {header.format} data cannot be decoded.") from error
     if pixels is None:
         raise TruncatedImage(f"The {header.format} data ends early or is damaged.")
-    if pixels.shape[:2] != (-(-header.height // shrink), -(-header.width // shrink)):
+    size = (-(-header.width // shrink), -(-header.height // shrink))
+    if shrink > 1 and pixels.shape[:2] == (header.height, header.width):  # a lossless JPEG
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    if pixels.shape[1::-1] != size:
         raise TruncatedImage(f"The {header.format} data does not match its header.")
     return pixels  # type: ignore[return-value]
