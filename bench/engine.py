@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from app.checkpoints import Checkpoint, load_checkpoint
-from app.engine import EngineName
+from app.engine import Engine, EngineName
 from app.engine.aligner import Aligner
 from app.engine.choose import FASTEST_FIRST, choose_device, create_engine
 from app.engine.cuda_engine import halved
@@ -35,6 +35,8 @@ LABELS: dict[EngineName, str] = {
     "openvino-int8": "OpenVINO int8",
 }
 """The engines by what runs in them."""
+
+HALF_GRAPHS = "PyTorch fp16, CUDA graphs"
 
 Align = Callable[[Sequence[Image]], object]
 
@@ -69,6 +71,11 @@ def measure(checkpoint_dir: Path, rounds: int, seconds: float) -> Report:
     )
 
 
+def label(engine: Engine) -> str:
+    """What runs in an engine."""
+    return HALF_GRAPHS if engine.device == "cuda" else LABELS[engine.name]
+
+
 def faces_per_second(run: Callable[[], object], faces: int, seconds: float) -> float:
     """Speed of `run`, which works on so many faces a pass and returns when they are done."""
     run()  # the caches belong to whatever ran before
@@ -98,7 +105,7 @@ def _on_cuda(checkpoint: Checkpoint) -> dict[str, Align]:
     return {
         EAGER: partial(_align_eagerly, eager, "cuda"),
         "PyTorch fp16, folded, channels_last": partial(_align_in_half, half),
-        "PyTorch fp16, CUDA graphs": engine.align,
+        HALF_GRAPHS: engine.align,
     }
 
 

@@ -30,7 +30,7 @@ from app.engine.choose import create_engine
 from app.imaging.crop import Crop, FaceBox, Image, Points
 from app.lwbafa import INPUT_PX, MARKUP_68
 from app.settings import ROOT, read_settings
-from bench.engine import LABELS, faces_per_second
+from bench.engine import faces_per_second, label
 from bench.photographs import FACE, photograph
 from bench.report import Cell, Report, Spread, interleaved, parser, print_machine
 from training.datasets import Face, load_faces
@@ -90,7 +90,7 @@ class Ours:
         self._detector = CenterFace.of_settings(settings)
         self._pictures = pictures
         self._photograph = photograph()
-        self.name = f"LW-BAFA, {LABELS[self._engine.name]}, 68 points"
+        self.name = f"LW-BAFA, {label(self._engine)}, 68 points"
 
     def landmarks(self, seconds: float) -> float:
         return faces_per_second(lambda: self._align(self._photograph, FACE), 1, seconds)

@@ -14,7 +14,7 @@ from pathlib import Path
 from app.checkpoints import load_checkpoint
 from app.engine.choose import create_engine
 from app.settings import read_settings
-from bench.engine import LABELS, faces_per_second
+from bench.engine import faces_per_second, label
 from bench.load import PROBE_EVERY_S, Load, saturate
 from bench.photographs import astronaut, astronaut_crop
 from bench.report import Cell, Report, Spread, interleaved, parser, print_machine
@@ -58,7 +58,7 @@ def measure(checkpoint_dir: Path, rounds: int, seconds: float, connections: int)
         f"from when a probe was due, so it bounds the event loop's lag from above, and from when "
         f"it was sent; the difference is the prober's own wait for a core. The load generator "
         f"(threads of this process, the standard library's HTTP client) shares the cores: the "
-        f"ratio is a lower bound. CPU in percent of one core. Engine: {LABELS[engine.name]} on "
+        f"ratio is a lower bound. CPU in percent of one core. Engine: {label(engine)} on "
         f"{engine.device}; the service's mean batch was {mean_batch:.2f}. The naive service is "
         f"FastAPI around eager fp32, a forward pass per request."
     )

@@ -165,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a checkpoint on annotated faces.")
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
-    parser.add_argument("--engine", choices=["auto", *FASTEST_FIRST], default="auto")
+    parser.add_argument("--engine", choices=["auto", *FASTEST_FIRST], default="torch")
     parser.add_argument("--sources", nargs="+", default=list(TEST_SOURCES))
     parser.add_argument("--curve", type=Path, help="PNG for the cumulative error distribution")
     parser.add_argument("--worst", type=Path, help="PNG for the ten worst faces")

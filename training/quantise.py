@@ -30,7 +30,7 @@ from training.recipe import Recipe, RecipeError
 
 CALIBRATION_CROPS = 300
 IN_FULL_PRECISION = r".*landmark_stage\.(head|coordinates).*"
-"""What stays in single precision: 1 % of the arithmetic, and most of what int8 would cost.
+"""What stays out of int8: 1 % of the arithmetic, and most of what int8 would cost.
 
 On training faces, points move by 1.2 pixels of 256 on average with everything in int8, by 0.5 with
 this left out; SAFeature, gates and heatmap heads left out as well change that by 0.03.

@@ -160,7 +160,7 @@ def main() -> None:
         checkpoint = load_checkpoint(arguments.checkpoint)
         markup = checkpoint.markup
         faces = load_faces(arguments.data, [SPLITS[markup.name].source], markup.landmark_count)
-        settings = read_settings()
+        settings = read_settings().model_copy(update={"engine": "torch"})
         own_boxes, _ = with_boxes(faces, CenterFace.of_settings(settings))
         (by_landmarks,) = measure(create_engine(checkpoint, settings), markup, [own_boxes])
         tables = accuracy_tables(by_landmarks, markup.name)
