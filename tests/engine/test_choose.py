@@ -91,7 +91,7 @@ def auto(manifest: Manifest) -> None:
 def test_auto_takes_the_fastest_that_keeps_the_accuracy(
     manifest: Manifest, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx_vnni": True})
     auto(manifest)
     fp32 = measured(manifest, "openvino", 0)
     auto(fp32)
@@ -103,7 +103,7 @@ def test_auto_takes_the_fastest_that_keeps_the_accuracy(
 def test_auto_takes_int8_only_on_instructions_it_was_measured_on(
     manifest: Manifest, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     auto(measured(measured(manifest, "openvino", 0), "openvino-int8", 0))
     assert built == ["openvino"]
 
