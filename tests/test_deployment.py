@@ -50,6 +50,11 @@ def test_everything_is_locked_by_hash_in_the_versions_that_are_tested(name: str)
     }
 
 
+def test_the_cpu_image_has_a_pytorch_without_cuda() -> None:
+    lock = (ROOT / "docker" / "torch-cpu.txt").read_text()
+    assert re.fullmatch(r"torch==[\d.]+\+cpu", lock.split()[0])
+
+
 def test_the_lock_holds_what_the_service_needs_and_no_more() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = pins("requirements") | pins("torch-cpu")

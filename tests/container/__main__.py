@@ -6,6 +6,7 @@ python -m tests.container --only split           # one family
 
 import argparse
 import asyncio
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -32,7 +33,7 @@ async def measure(names: list[str]) -> list[Family]:
         started = time.monotonic()
         try:
             promises = await FAMILIES[name]()
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, LookupError, subprocess.SubprocessError) as error:
             promises = [Promise("to be measured", "", f"{error}", False)]
         families.append(Family(name, time.monotonic() - started, promises))
         print(as_markdown(families[-1:], Plan()), flush=True)
