@@ -172,7 +172,7 @@ def watching(folder: Path, url: str) -> Iterator[httpx.Client]:
 def wait_for_samples(http: httpx.Client) -> None:
     give_up = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up:
-        with suppress(httpx.TransportError, KeyError):
+        with suppress(httpx.TransportError, KeyError, ValueError):  # while it starts, no JSON
             if answer(http, "lwbafa_ready == 1"):
                 return
         time.sleep(0.2)
