@@ -6,7 +6,6 @@ serving for its drain delay.
 """
 
 import asyncio
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -35,8 +34,8 @@ from tests.chaos.target import (
     until,
 )
 from tests.chaos.wire import Address, get, post
+from tests.nginx import IN_ITS_FOLDER, NGINX
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 LIMIT_S = 60
 SETTINGS = {
     "network_threads": 1,
@@ -51,20 +50,9 @@ FACE_EVERY = 25
 """Of so many requests one is aligned; the others hold no face and cost the detector's time only."""
 LONGEST_S = 1800
 
-CONFIG = """
-worker_processes 1;
-daemon off;
-pid {folder}/pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    client_max_body_size 20m;
+CONFIG = (
+    IN_ITS_FOLDER
+    + """    client_max_body_size 20m;
     client_body_buffer_size 1m;   # no upload touches the disk
     include {folder}/upstream.conf;
     server {{
@@ -82,6 +70,7 @@ http {{
     }}
 }}
 """
+)
 UPSTREAM = """upstream instances {{
     {servers}
     keepalive 16;

@@ -1,7 +1,6 @@
 """A real nginx with docker/nginx.conf, in front of containers."""
 
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -12,24 +11,14 @@ from bench.server import free_port
 from tests.chaos.target import until
 from tests.chaos.wire import Address, get
 from tests.conftest import ROOT
+from tests.nginx import IN_ITS_FOLDER, NGINX
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-MAIN = """
-worker_processes 1;
-daemon off;
-pid {folder}/pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/lwbafa.conf;
+MAIN = (
+    IN_ITS_FOLDER
+    + """    include {folder}/lwbafa.conf;
 }}
 """
+)
 
 
 class Proxy:

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from app.settings import granted_cpus
+from bench.load import rate
 from tests.chaos.promises import Promise, at_least
 from tests.chaos.target import REFERENCE, as_text
 from tests.chaos.wire import Address, Caller
@@ -48,7 +49,4 @@ async def _answers_per_second(address: Address) -> float:
         caller.close()
 
     await asyncio.gather(*(send() for _ in range(CONNECTIONS)))
-    # Answers come a batch at a time: the window goes from one of them to another.
-    first = max((moment for moment in done if moment <= begin), default=begin)
-    within = [moment for moment in done if begin < moment <= end]
-    return len(within) / (max(within) - first)
+    return rate(sorted(done), begin, end)
