@@ -48,6 +48,7 @@ def server_config(service: Service) -> uvicorn.Config:
         # Nothing here speaks WebSocket, and uvicorn would log the callers of those who try.
         ws="none",
         server_header=False,
+        proxy_headers=False,  # nobody here asks for the caller's address
         timeout_keep_alive=service.settings.keep_alive_ms / 1000,  # type: ignore[arg-type]
         timeout_graceful_shutdown=SENDING_S,
     )

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from app.api import align, probes
+from app.api import align, models, probes
 from app.api.guard import ApiKeyGuard, SecurityHeaders
 from app.api.hang_up import HangUp
 from app.api.openapi import install_openapi
@@ -46,6 +46,7 @@ def create_app(service: Service) -> FastAPI:
     )
     metrics.upload_bytes.set_function(lambda: memory.held_bytes)
     app.include_router(align.router)
+    app.include_router(models.router)
     app.include_router(probes.router)
     install_openapi(app, keys_needed=keys is not None)
     # From the innermost outwards: a request passes them from the last to the first.

@@ -6,7 +6,6 @@ import re
 import secrets
 import sys
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -203,7 +202,7 @@ class RequestTelemetry:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = uuid.uuid4().hex
+        request_id = secrets.token_hex(16)
         trace = Trace.of_headers(scope["headers"])
         state = scope.setdefault("state", {})
         state.update(request_id=request_id, trace_id=trace.trace_id)

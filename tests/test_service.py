@@ -130,7 +130,7 @@ def flat(color: faulty_app.Color) -> bytes:
 @pytest.mark.parametrize("value", ["0", "-5", "soon", "1.5", "", "9" * 5000])
 async def test_a_deadline_that_is_none_is_a_422(value: str) -> None:
     headers = {**JPEG, "X-Deadline-Ms": value}
-    async with client_of(Service(Settings(), faulty_engine)) as http:
+    async with quick() as (_, http):
         response = await http.post("/v1/align", content=b"", headers=headers)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
     assert response.json()["detail"].startswith("X-Deadline-Ms: ")
@@ -167,7 +167,7 @@ async def test_an_answer_that_is_late_at_the_very_end_is_a_504(
     assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
 
 
-async def test_a_deadline_that_the_queue_cannot_meet_is_refused_before_the_body_is_read(
+async def test_a_deadline_that_the_queue_cannot_meet_is_refused_before_the_request_is_looked_at(
     astronaut_jpeg: bytes,
 ) -> None:
     read = False
@@ -183,10 +183,11 @@ async def test_a_deadline_that_the_queue_cannot_meet_is_refused_before_the_body_
         while not service._batcher.pass_age_s():
             await asyncio.sleep(0.01)
         service._batcher._times.observe(1, 3600)
-        refused = await http.post("/v1/align", content=body(), headers=JPEG, params=BOX)
-        assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
-        assert int(refused.headers["retry-after"]) >= 1
-        assert not read
+        for boxes in (BOX, {"boxes": "neither read nor checked"}):
+            refused = await http.post("/v1/align", content=body(), headers=JPEG, params=boxes)
+            assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert not read
     assert first.result().status_code == 200
 
 

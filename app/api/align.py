@@ -1,4 +1,4 @@
-"""`POST /v1/align` and `GET /v1/models`."""
+"""`POST /v1/align`."""
 
 import asyncio
 import time
@@ -7,13 +7,14 @@ from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from app.api import answers
 from app.api.openapi import OF_EVERY_REQUEST, of_any_route, problem_responses
 from app.api.problems import explain
-from app.api.schemas import BOXES, AlignQuery, AlignResponse, Frame, ModelList
+from app.api.schemas import BOXES, AlignQuery, AlignResponse, Frame
 from app.api.upload import UploadMemory, read_image
 from app.errors import DeadlineExceeded, InvalidParameter, UploadTooSlow
 from app.imaging.crop import FaceBox
@@ -22,7 +23,28 @@ from app.pipeline import Timings
 from app.service import Service
 from app.settings import Settings
 
-router = APIRouter(prefix="/v1", responses=problem_responses(OF_EVERY_REQUEST))
+
+class AdmittedRoute(APIRoute):
+    """A route that refuses a request before it looks at it, if it could not be answered in time.
+
+    Under overload most requests are refused: what a refusal costs is lost to the others.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler of this route, behind the admission. Raises NotReady or QueueFull."""
+        handle = super().get_route_handler()
+
+        async def admit(request: Request) -> Response:
+            service: Service = request.app.state.service
+            service.check_admission(service.settings.request_deadline_ms / 1000)
+            return await handle(request)
+
+        return admit
+
+
+router = APIRouter(
+    prefix="/v1", responses=problem_responses(OF_EVERY_REQUEST), route_class=AdmittedRoute
+)
 
 Answer = TypeVar("Answer")
 
@@ -110,7 +132,7 @@ async def align(
     timings = Timings()
     limit_ms = service.settings.request_deadline_ms
     seconds = min(deadline_ms or limit_ms, limit_ms) / 1000
-    service.check_admission(seconds)
+    service.check_admission(seconds)  # again, now that the caller's own deadline is known
     async with service.taken():
         with memory.upload() as take:
             with timings.stage("read"):
@@ -237,10 +259,3 @@ async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, Answe
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-@router.get("/models", summary="The checkpoint that is loaded")
-async def models(request: Request) -> ModelList:
-    """What answers here: its landmarks, groups, boundaries, input contract and accuracy."""
-    service: Service = request.app.state.service
-    return ModelList(models=[answers.model_info(service.checkpoint)])

@@ -7,8 +7,8 @@ for it, and where there are too many, the one that has owed for longest makes ro
 
 import asyncio
 import resource
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -175,7 +175,7 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, error: RequestError) -> None:
         """Answer what has not become a request with a problem document, and close."""
-        request_id = uuid.uuid4().hex
+        request_id = secrets.token_hex(16)
         self._metrics.errors.labels(error.code).inc()
         fields = {"request_id": request_id, "status": error.status, "code": error.code}
         access_log.info("refused connection", extra={"fields": fields})

@@ -46,7 +46,8 @@ class Phase(NamedTuple):
     @property
     def goodput(self) -> float:
         """Answers a second, of those that came while the load lasted."""
-        return sum(sample.done_s <= self.seconds for sample in self.answered) / self.seconds
+        moments = sorted(sample.done_s for sample in self.answered)
+        return _rate([moment for moment in moments if moment <= self.seconds], self.seconds)
 
     def describe(self) -> dict[str, object]:
         """For the JSON."""
@@ -148,9 +149,13 @@ async def _closed_loop(service: Target, seconds: float) -> float:
         connection.close()
 
     await asyncio.gather(*(caller() for _ in range(CLOSED_LOOP_CALLERS)))
-    # Answers come a batch at a time: between the first batch and the last, not from edge to edge.
-    within = [moment for moment in done if done[0] + 0.05 < moment]
-    return len(within) / (within[-1] - done[0]) if within else 1 / seconds
+    return _rate(done, seconds)
+
+
+def _rate(moments: list[float], seconds: float) -> float:
+    """Answers a second: between the first batch and the last, since a batch's come together."""
+    within = [moment for moment in moments if moments[0] + 0.05 < moment]
+    return len(within) / (within[-1] - moments[0]) if within else 1 / seconds
 
 
 async def _phase(service: Target, capacity: float, times: int, seconds: float, plan: Plan) -> Phase:
