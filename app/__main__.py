@@ -1,68 +1,12 @@
-"""`python -m app`: read the settings, load, serve."""
+"""`python -m app`."""
 
-import logging
 import os
-import socket
-import sys
-from functools import partial
+import signal
 
-import uvicorn
+# A container's first process ignores what it does not handle, and the libraries load for seconds.
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
-from app.api.connection import Connection, ConnectionLimits
-from app.engine.choose import create_engine
-from app.errors import StartupError
-from app.lifecycle import serve
-from app.main import create_app
-from app.service import MakeEngine, Service
-from app.settings import Settings, read_settings
-from app.telemetry import configure_logging
-
-# So long a slow reader may take for its answer once all is answered and the service stops.
-SENDING_S = 5
-
-
-def main(make_engine: MakeEngine = create_engine) -> None:
-    """Serve until told to stop; a wrong setting or checkpoint ends it with one line, status 1."""
-    try:
-        settings = read_settings()
-        configure_logging(settings.log_level)
-        listener = listen(settings)
-        service = Service(settings, make_engine)
-        config = server_config(service)
-    except StartupError as error:
-        sys.exit(f"lwbafa: {error}")
-    host, port = listener.getsockname()[:2]
-    logging.getLogger(__name__).info("listening on http://%s:%d", host, port)
-    # No thread that a hostile file still occupies may delay the end.
-    os._exit(serve(config, service, listener))
-
-
-def server_config(service: Service) -> uvicorn.Config:
-    """How uvicorn serves the application around a loaded service. Raises StartupError."""
-    limits = ConnectionLimits.of_settings(service.settings)
-    return uvicorn.Config(
-        create_app(service),
-        http=partial(Connection, limits=limits, metrics=service.metrics),  # type: ignore[arg-type]
-        log_config=None,
-        access_log=False,
-        # Nothing here speaks WebSocket, and uvicorn would log the callers of those who try.
-        ws="none",
-        server_header=False,
-        proxy_headers=False,  # nobody here asks for the caller's address
-        timeout_keep_alive=service.settings.keep_alive_ms / 1000,  # type: ignore[arg-type]
-        timeout_graceful_shutdown=SENDING_S,
-    )
-
-
-def listen(settings: Settings) -> socket.socket:
-    """The listening socket, so that a taken port is known before anything is loaded."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        place = f"{settings.host}:{settings.port}"
-        raise StartupError(f"cannot listen on {place}: {error.strerror}") from error
-
+from app.server import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

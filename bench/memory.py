@@ -4,6 +4,7 @@ python -m bench.memory
 """
 
 import asyncio
+import functools
 import itertools
 import time
 from collections.abc import Iterator
@@ -19,15 +20,19 @@ from bench.server import DEADLINE_S, Server, running_service
 
 SIDES_PX = (256, 512, 1024, 2048)
 FORMATS = ("jpeg", "png", "webp")
-# No multiple of the kinds of uploads, so that each of them comes without a box in its turn.
-DETECTION_EVERY = 25
+HEIGHT_SHARES = tuple(share / 20 for share in range(8, 21))
+"""Of the width: libraries keep things for each shape that they have seen."""
+# Shares nothing with the number of kinds, so that each of them comes without a box in its turn.
+DETECTION_EVERY = 5
 CONNECTIONS = 8
 REST_S = 2.0
 
 
 def measure(checkpoint_dir: Path, requests: int) -> Report:
     """MiB at rest: once ready, after half of the requests, and after all of them."""
-    uploads = itertools.cycle([astronaut(side, name) for side in SIDES_PX for name in FORMATS])
+    encoded = functools.cache(astronaut)
+    kinds = itertools.product(SIDES_PX, FORMATS, HEIGHT_SHARES)
+    uploads = (encoded(*kind) for kind in itertools.cycle(kinds))
     with (
         running_service(checkpoint_dir) as server,
         tqdm(total=requests, desc="memory", unit="request", mininterval=1) as bar,
@@ -39,8 +44,9 @@ def measure(checkpoint_dir: Path, requests: int) -> Report:
             halves.append(_at_rest(server))
     note = (
         f"{requests} requests over {CONNECTIONS} connections: {' '.join(FORMATS)}, sides "
-        f"{', '.join(map(str, SIDES_PX))} px, one in {DETECTION_EVERY} with detection. What grows "
-        "in the second half as in the first is a leak; buffers that stay are not."
+        f"{', '.join(map(str, SIDES_PX))} px, {len(HEIGHT_SHARES)} shapes, one in "
+        f"{DETECTION_EVERY} with detection. What grows in the second half as in the first is a "
+        "leak; buffers that stay are not."
     )
     half, full = halves
     return Report(

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from app.__main__ import main
 from app.checkpoints import Checkpoint
 from app.engine import Alignment, Engine, EngineName
 from app.imaging.crop import Image
+from app.server import main
 from app.settings import Settings
 
 Color = tuple[int, int, int]

@@ -116,6 +116,16 @@ def test_every_service_is_confined(name: str) -> None:
     assert "healthcheck" in service or service["image"].startswith("lwbafa:")
 
 
+@pytest.mark.parametrize("name", ["lwbafa", "lwbafa-gpu"])
+def test_cpus_and_memory_are_those_that_are_documented(name: str) -> None:
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    service = SERVICES[name]
+    assert service["memswap_limit"] == service["mem_limit"]
+    for key in ("cpus", "mem_limit"):
+        variable, default = re.findall(r"\{(\w+):-(\w+)\}", service[key])[0]
+        assert f"`{variable}={default}`" in documented
+
+
 def test_a_stop_has_time_to_drain() -> None:
     settings = Settings()
     needed_s = (settings.drain_delay_ms + settings.request_deadline_ms) / 1000 + 8

@@ -1,4 +1,4 @@
-"""What the code offers and what the README says are the same thing."""
+"""What the code offers and what the documents say are the same thing."""
 
 import re
 from pathlib import Path
@@ -13,6 +13,7 @@ from app.settings import Settings
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def app() -> FastAPI:
 
 def test_every_setting_has_its_row_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
-        (row,) = [r for r in README.splitlines() if r.startswith(f"| `LWBAFA_{name.upper()}` |")]
+        (row,) = [r for r in REFERENCE.splitlines() if r.startswith(f"| `LWBAFA_{name.upper()}` |")]
         default = field.default
         inside = isinstance(default, Path) and default.is_relative_to(ROOT)
         shown = default.relative_to(ROOT).as_posix() if inside else default
@@ -30,13 +31,21 @@ def test_every_setting_has_its_row_with_its_default() -> None:
 
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:
-    named = set(re.findall(r"LWBAFA_[A-Z_]+[A-Z]", README))
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "k8s" / "README.md"]
+    text = "".join(path.read_text() for path in documents)
+    named = set(re.findall(r"LWBAFA_[A-Z_]+[A-Z]", text))
     assert named == {f"LWBAFA_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_the_readme_repeats_the_reference_word_by_word() -> None:
+    rows = [row for row in README.splitlines() if row.startswith("| `LWBAFA_")]
+    assert rows
+    assert set(rows) <= set(REFERENCE.splitlines())
 
 
 @pytest.mark.parametrize("error", errors.request_errors(), ids=lambda error: error.code)
 def test_every_error_has_its_row_with_its_status(error: type[errors.RequestError]) -> None:
-    assert f"| `{error.code}` | {error.status} |" in README
+    assert f"| `{error.code}` | {error.status} |" in REFERENCE
 
 
 def test_error_codes_are_unique() -> None:
@@ -47,7 +56,7 @@ def test_error_codes_are_unique() -> None:
 def test_every_metric_is_documented(app: FastAPI) -> None:
     registry = app.state.service.metrics.registry
     for family in registry.collect():
-        assert f"| `{family.name}` |" in README, family.name
+        assert f"| `{family.name}` |" in REFERENCE, family.name
 
 
 def test_every_endpoint_is_documented(app: FastAPI) -> None:

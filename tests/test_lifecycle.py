@@ -1,9 +1,11 @@
 """Real processes that are told to stop, or whose network hangs or dies."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +21,7 @@ import pytest
 from app.lifecycle import COMPUTING_NICENESS, EXIT_FAILED
 from app.settings import Settings
 from tests import faulty_app
-from tests.conftest import encode, server_process
+from tests.conftest import ROOT, encode, server_process
 
 PATIENCE_S = 60
 BOX = {"boxes": "[[16, 16, 32, 32]]"}
@@ -105,6 +107,21 @@ def picture() -> bytes:
     """A picture of no one colour, on which the engine does not fail."""
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     return encode(noise, ".png")
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal (Linux)."""
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def test_a_sigterm_while_the_libraries_load_ends_it_even_as_a_containers_first_process() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "app"], cwd=ROOT)
+    while not handles(process.pid, signal.SIGTERM):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.terminate()
+    assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_rolling_restart_fails_no_request(start: Callable[..., Any], picture: bytes) -> None:

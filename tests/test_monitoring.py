@@ -187,7 +187,7 @@ def answer(http: httpx.Client, expression: str) -> Any:
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_every_query_is_answered(name: str, prometheus: httpx.Client) -> None:
     expression = EXPRESSIONS[name]
-    for variable, value in (("$__rate_interval", "1m"), ("$instance", ".*"), ("$stage", ".*")):
+    for variable, value in (("$__rate_interval", "1m"), ("$instance", ".*"), ("$stage", "total")):
         expression = expression.replace(variable, value)
     result = answer(prometheus, expression)
     assert result or name in QUIET

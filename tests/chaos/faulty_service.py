@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.__main__ import main
 from app.batching import Batcher
 from app.imaging.crop import Image
+from app.server import main
 from tests.faulty_app import Color, flat_color
 
 POISON: Color = (255, 0, 1)

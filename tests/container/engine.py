@@ -24,7 +24,7 @@ OURS = f"lwbafa-check-{os.getpid()}"
 START_LIMIT_S = 180
 STOP_LIMIT_S = 30
 HARDENED = (
-    *("--init", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"),
+    *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"),
     *("--pids-limit", "512"),
 )
 """What docker-compose.yml asks for as well."""

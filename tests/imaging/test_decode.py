@@ -1,4 +1,5 @@
 import io
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from PIL import Image as PillowImage
 
 from app.errors import NotAnImage, RequestError, TruncatedImage
 from app.imaging.crop import Image
-from app.imaging.decode import decode
+from app.imaging.decode import JPEG_SHRINKS, decode
 from tests.imaging.pictures import (
     RECIPES,
     encode,
@@ -317,3 +318,24 @@ def test_opencv_has_a_limit_of_its_own_behind_ours() -> None:
     )
     assert ended.returncode != 0
     assert b"CV_IO_MAX_IMAGE_PIXELS" in ended.stderr
+
+
+def lossless_jpeg(width: int, height: int) -> bytes:
+    """An even grey: every sample is what the decoder predicts, and a bit 0 says so."""
+    components = bytes(v for component in (1, 2, 3) for v in (component, 0x11, 0))
+    frame = b"\xff\xc3" + struct.pack(">HBHHB", 17, 8, height, width, 3) + components
+    code = b"\xff\xc4" + struct.pack(">HB16sB", 20, 0, bytes((1, *15 * [0])), 0)
+    scan = b"\xff\xda" + struct.pack(">HB6s3B", 12, 3, bytes((1, 0, 2, 0, 3, 0)), 1, 0, 0)
+    whole, rest = divmod(3 * width * height, 8)
+    samples = bytes(whole) + bytes((0xFF >> rest,))
+    return b"\xff\xd8" + frame + code + scan + samples + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("shrink", JPEG_SHRINKS)
+def test_a_lossless_jpeg_which_the_decoder_cannot_shrink_is_shrunk_all_the_same(
+    shrink: int,
+) -> None:
+    data = lossless_jpeg(101, 67)
+    shrunk = decode(data, header_of(data), shrink)
+    assert shrunk.shape == (-(-67 // shrink), -(-101 // shrink), 3)
+    assert (shrunk == 128).all()
