@@ -46,6 +46,7 @@ def serve(config: uvicorn.Config, service: Service, listener: socket.socket) -> 
     threading.Thread(target=_watch, args=(service,), name="watchdog", daemon=True).start()
     # What is loaded by now stays: else the collector would look through all of it time and again,
     # for a tenth of a second in which nobody is answered.
+    gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _Server(config, service).run(sockets=[listener])

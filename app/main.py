@@ -35,6 +35,8 @@ def create_app(service: Service) -> FastAPI:
     # FastAPI's own page loads its scripts from a public server: offline it stays blank.
     app = FastAPIOffline(
         redoc_url=None,
+        # A redirect would lead callers of a TLS proxy to plain HTTP, photograph and key in hand.
+        redirect_slashes=False,
         title="LW-BAFA face alignment",
         version=version("lwbafa"),
         summary="Facial landmarks, named and scored, for every face in a photograph.",

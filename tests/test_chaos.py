@@ -4,10 +4,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.chaos.__main__ import FAMILIES
 from tests.chaos.fuzz_requests import upload
-from tests.chaos.load import poisson
+from tests.chaos.load import Sample, poisson
+from tests.chaos.overload import Phase
 from tests.chaos.promises import (
     Family,
     Plan,
@@ -19,13 +21,14 @@ from tests.chaos.promises import (
     missed,
     write_readme,
 )
+from tests.chaos.wire import Answer
 
 SHORT = Plan(short=True)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-async def test_promises_are_kept_in(name: str) -> None:
-    promises = await FAMILIES[name](SHORT)
+def test_promises_are_kept_in(name: str) -> None:
+    promises = uvloop.run(FAMILIES[name](SHORT))
     family = Family(name, 0.0, promises)
     assert not missed([family], SHORT), f"\n{as_markdown([family], SHORT)}\n{promises}"
     if all(promise.kept is None for promise in promises):
@@ -48,6 +51,24 @@ def test_arrivals_are_as_many_as_asked_for_and_bunched() -> None:
     assert due == sorted(due)
     gaps = [after - before for before, after in pairwise(due)]
     assert sum(gap < 0.01 for gap in gaps) > 300  # 39 % of a Poisson process, none of a clock's
+
+
+def goodput(*batches_s: float) -> float:
+    """Of ten seconds' load with eight answers at each of these moments."""
+    answer = Answer(200, {}, b"")
+    samples = [
+        Sample(0.0, 0.0, moment + 0.001 * i, answer) for moment in batches_s for i in range(8)
+    ]
+    return Phase(10.0, samples, 0.0).goodput
+
+
+def test_goodput_counts_batches_and_silence() -> None:
+    every_half = [0.5 * number for number in range(1, 24)]
+    assert goodput(*every_half) == pytest.approx(16)
+    assert goodput(*[moment + 0.3 for moment in every_half]) == pytest.approx(16)
+    assert goodput(*every_half[:10]) == pytest.approx(16 * 9 / 19)  # it stops halfway
+    assert goodput(*every_half[10:]) == pytest.approx(16 / 2, rel=0.15)  # it begins halfway
+    assert goodput() == 0
 
 
 KEPT, BROKEN = at_most("growth", 63.9, 64, "MiB"), at_most("growth", 64.1, 64, "MiB")

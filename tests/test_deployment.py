@@ -166,7 +166,7 @@ def test_compose_understands_its_file() -> None:
 def test_nginx_agrees_with_the_service() -> None:
     settings = Settings()
     value = dict(re.findall(r"^ +(\w+) (.*);$", NGINX, re.MULTILINE))
-    limit = f"{settings.max_upload_bytes // 2**20}m"
+    limit = f"{settings.max_upload_bytes // 2**20 + 1}m"  # the form around the image, too
     assert value["client_max_body_size"] == value["client_body_buffer_size"] == limit
     assert value["proxy_next_upstream"] == "error timeout http_503 non_idempotent"
     assert value["proxy_max_temp_file_size"] == "0"

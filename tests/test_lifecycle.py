@@ -116,12 +116,17 @@ def handles(pid: int, number: signal.Signals) -> bool:
 
 
 def test_a_sigterm_while_the_libraries_load_ends_it_even_as_a_containers_first_process() -> None:
-    process = subprocess.Popen([sys.executable, "-m", "app"], cwd=ROOT)
-    while not handles(process.pid, signal.SIGTERM):
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.terminate()
-    assert process.wait(PATIENCE_S) == 0
+    command = [sys.executable, "-m", "app"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process:
+        try:
+            while not handles(process.pid, signal.SIGTERM):
+                assert process.poll() is None
+                time.sleep(0.001)
+            process.terminate()
+            _, said = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+    assert (process.returncode, said) == (0, b"")  # it did not come as far as to listen
 
 
 def test_a_rolling_restart_fails_no_request(start: Callable[..., Any], picture: bytes) -> None:

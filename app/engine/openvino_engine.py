@@ -1,6 +1,7 @@
 """The OpenVINO engine: an OpenVINO model on the CPU."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,8 @@ class OpenVinoEngine:
     """Faces of a batch side by side, each on its share of the threads; a lone one on all of them.
 
     Threads that share a face wait for each other at every layer: the event loop, which now and then
-    takes a core, would hold up the others as well. So no face is shared unless it is alone.
+    takes a core, would hold up the others as well. So no face is shared but those too few to give
+    every stream one: they run one after the other.
     """
 
     device: Literal["cpu"] = "cpu"
@@ -37,12 +39,13 @@ class OpenVinoEngine:
         core = ov.Core()
         # Compiled for any size, the network is no quicker and keeps half a gigabyte more.
         model.reshape([1, INPUT_PX, INPUT_PX, 3])
-        alone = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": 1})
-        self._alone = alone.create_infer_request()
-        streams = min(threads, MOST_SIDE_BY_SIDE)
-        beside = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": streams})
-        self._streams = streams
+        self._streams = min(threads, MOST_SIDE_BY_SIDE)
+        beside = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": self._streams})
         self._side_by_side = [beside.create_infer_request() for _ in range(FACES_AT_HAND)]
+        self._alone = self._side_by_side[0]
+        if self._streams > 1:
+            alone = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": 1})
+            self._alone = alone.create_infer_request()
 
     def warm_up(self, max_batch: int) -> None:
         """Run the smallest and the largest batch, so that no caller pays for the first time."""
@@ -57,15 +60,26 @@ class OpenVinoEngine:
         for start in range(0, together, FACES_AT_HAND):
             some = crops[start : min(start + FACES_AT_HAND, together)]
             requests = self._side_by_side[: len(some)]
-            for request, crop in zip(requests, some, strict=True):
-                request.start_async([crop[None]])
-            for request in requests:
-                request.wait()
-                answers += _answer(request)
+            try:
+                for request, crop in zip(requests, some, strict=True):
+                    request.start_async([crop[None]])
+                for request in requests:
+                    request.wait()
+                    answers += _answer(request)
+            except BaseException:
+                _finish(requests)
+                raise
         for crop in crops[together:]:
             self._alone.infer([crop[None]])
             answers += _answer(self._alone)
         return answers
+
+
+def _finish(requests: "list[ov.InferRequest]") -> None:
+    """Wait for what a failed batch left running: the same requests take its halves."""
+    for request in requests:
+        with suppress(RuntimeError):
+            request.wait()
 
 
 def _answer(request: "ov.InferRequest") -> list[Alignment]:

@@ -4,6 +4,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import running_server
@@ -62,6 +63,13 @@ def test_the_documentation_page_needs_no_other_server(client: httpx.Client) -> N
         assert address.startswith("/"), address
         assert client.get(address).status_code == 200
     assert "/openapi.json" in page
+
+
+@pytest.mark.parametrize("path", ["/v1/align/", "/v1/models/", "/livez/"])
+def test_a_path_with_a_slash_too_many_is_not_redirected(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, headers={"X-Forwarded-Proto": "https"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "location" not in answer.headers
 
 
 def test_a_full_house_is_refused_at_once(astronaut_jpeg: bytes) -> None:

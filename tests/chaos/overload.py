@@ -22,6 +22,9 @@ LIVEZ_PER_S = 20.0
 BASE_REQUESTS = 20
 MOST = 5
 GIVE_UP_S = 30
+FIRST_BATCH_S = 1.0
+"""So late an idle service's first answers come at most."""
+SAME_BATCH_S = 0.05
 RECOVERED = 1.5
 """Times the base latency at which the service counts as recovered."""
 
@@ -45,9 +48,8 @@ class Phase(NamedTuple):
 
     @property
     def goodput(self) -> float:
-        """Answers a second, of those that came while the load lasted."""
-        moments = sorted(sample.done_s for sample in self.answered)
-        return _rate([moment for moment in moments if moment <= self.seconds], self.seconds)
+        """Answers a second, while the load lasted."""
+        return _rate([sample.done_s for sample in self.answered], self.seconds)
 
     def describe(self) -> dict[str, object]:
         """For the JSON."""
@@ -149,13 +151,22 @@ async def _closed_loop(service: Target, seconds: float) -> float:
         connection.close()
 
     await asyncio.gather(*(caller() for _ in range(CLOSED_LOOP_CALLERS)))
-    return _rate(done, seconds)
+    return _rate(done, seconds) or 1 / seconds
 
 
 def _rate(moments: list[float], seconds: float) -> float:
-    """Answers a second: between the first batch and the last, since a batch's come together."""
-    within = [moment for moment in moments if moments[0] + 0.05 < moment]
-    return len(within) / (within[-1] - moments[0]) if within else 1 / seconds
+    """Answers a second, from the first batch's to the first that ends after so many seconds.
+
+    A batch's answers come together, so a window from edge to edge would cut two batches. Silence
+    counts: a first batch that is late is taken for one in time, and after the last nothing is.
+    """
+    if not moments:
+        return 0.0
+    first = min(min(moments), FIRST_BATCH_S)
+    last = min((moment for moment in moments if moment >= seconds), default=seconds)
+    return sum(first + SAME_BATCH_S < moment <= last + SAME_BATCH_S for moment in moments) / (
+        last - first
+    )
 
 
 async def _phase(service: Target, capacity: float, times: int, seconds: float, plan: Plan) -> Phase:

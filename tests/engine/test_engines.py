@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from app.checkpoints import Checkpoint
 from app.engine import Engine, EngineName
 from app.engine.choose import create_engine
+from app.engine.openvino_engine import OpenVinoEngine
 from app.imaging.crop import Image
 from app.settings import Settings
 
@@ -68,6 +69,29 @@ def test_answers_are_the_callers_own(engine: Engine, crops: list[Image]) -> None
     engine.align(crops[2:4])
     for answer, points in zip(first, kept, strict=True):
         assert np.array_equal(answer.points, points)
+
+
+class Failing:
+    """Instead of an inference request: one that fails."""
+
+    def start_async(self, inputs: object) -> None:
+        pass
+
+    def wait(self) -> None:
+        raise RuntimeError("no room")
+
+
+def test_a_batch_that_failed_leaves_nothing_running(
+    engine: Engine, crops: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(engine, OpenVinoEngine):
+        pytest.skip("runs a batch at once")
+    with monkeypatch.context() as patched:
+        requests = [Failing(), *engine._side_by_side[1:]]
+        patched.setattr(engine, "_side_by_side", requests)
+        with pytest.raises(RuntimeError, match="no room"):
+            engine.align(crops[:6])
+    assert len(engine.align(crops[:6])) == 6
 
 
 def test_every_batch_size_is_answered_after_warm_up(engine: Engine, crops: list[Image]) -> None:

@@ -69,7 +69,7 @@ def test_the_readmes_own_kustomization_builds(tmp_path: Path) -> None:
     rooted = re.sub(r"\S*(k8s/\S+)", lambda m: relative(K8S.parent / m[1], tmp_path), example)
     (tmp_path / "kustomization.yaml").write_text(rooted)
     objects = build(tmp_path)
-    assert container(objects)["image"] == f"registry.example.com/team/lwbafa:{VERSION}-cuda"
+    assert container(objects)["image"] == f"registry.example.com/team/lwbafa:{VERSION}-cpu"
     mounts = {mount["mountPath"] for mount in container(objects)["volumeMounts"]}
     assert any(Path(settings(objects)["LWBAFA_API_KEYS_FILE"]).is_relative_to(m) for m in mounts)
 
