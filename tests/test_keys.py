@@ -38,7 +38,11 @@ def test_a_key_is_known_by_its_hash_from_the_text_and_from_the_file(file: Path) 
     assert KeyRing(f"{ENTRY}, {OTHER_ENTRY}", None).name_of(OTHER_KEY) == "batch.job-2"
 
 
-@pytest.mark.parametrize("wrong", ["", "web", ENTRY, ENTRY[4:], KEY + "x", KEY[:-1], KEY.upper()])
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "web", ENTRY, ENTRY[4:], KEY + "x", KEY[:-1], KEY.upper()],
+    ids=["nothing", "name", "entry", "hash", "longer", "shorter", "upper case"],
+)
 def test_nothing_else_is_known(file: Path, wrong: str) -> None:
     assert KeyRing("", file).name_of(wrong) is None
 
@@ -61,6 +65,7 @@ def test_no_text_is_a_key_by_chance(text: str) -> None:
         (f"{ENTRY} {OTHER_ENTRY.replace('batch.job-2', 'web')}", "entry 2 has the name"),
         (f"{ENTRY} {ENTRY.replace('web', 'site')}", "entry 2 has the name"),
     ],
+    ids=["nothing", "comment", "key", "two", "longer", "accent", "name", "same name", "same key"],
 )
 def test_wrong_entries_end_the_start_and_are_not_shown(text: str, says: str) -> None:
     with pytest.raises(StartupError, match=says) as caught:
