@@ -4,13 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from app.lwbafa import BoundaryAwareNetwork, Markup, fold_batch_norms, normalise
+from app.lwbafa import BoundaryAwareNetwork, Markup, fold_for_inference, normalise
 
 
 class Aligner(nn.Module):
     """Crops uint8 B×256×256×3 (RGB) to points, scores and merged heatmaps (see `Alignment`).
 
-    Takes the network over and folds its BatchNorms. Scoring and merging belong here: they read a
+    Takes the network over and folds it. Scoring and merging belong here: they read a
     megabyte of heatmaps per face where these lie, and leave four kilobytes to be copied.
     """
 
@@ -19,7 +19,7 @@ class Aligner(nn.Module):
 
     def __init__(self, network: BoundaryAwareNetwork, markup: Markup) -> None:
         super().__init__()
-        fold_batch_norms(network.eval())
+        fold_for_inference(network.eval())
         self.network = network
         on_boundary = torch.zeros(len(markup.boundaries), markup.landmark_count, dtype=torch.bool)
         for landmark, boundaries in enumerate(markup.boundaries_of_landmark):

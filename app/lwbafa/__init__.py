@@ -1,6 +1,6 @@
 """The LW-BAFA network and its markups; knows no HTTP, no files and no device."""
 
-from app.lwbafa.blocks import fold_batch_norms
+from app.lwbafa.blocks import fold_for_inference
 from app.lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, Boundary, Markup
 from app.lwbafa.network import (
     ARCHITECTURES,
@@ -30,6 +30,6 @@ __all__ = [
     "BoundaryAwareNetwork",
     "Markup",
     "Prediction",
-    "fold_batch_norms",
+    "fold_for_inference",
     "normalise",
 ]

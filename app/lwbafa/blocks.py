@@ -4,6 +4,8 @@ Everything here is post-activation, so that every BatchNorm folds into the convo
 Shapes are B×C×H×W.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,7 +60,10 @@ class Residual(nn.Module):
 
 
 class ShuffleUnit(nn.Module):
-    """ShuffleNetV2 unit at stride 1 (Ma et al., ECCV 2018, fig. 3c): half the channels pass."""
+    """ShuffleNetV2 unit at stride 1 (Ma et al., ECCV 2018, fig. 3c): half the channels pass.
+
+    Its input is never negative: it comes out of ReLUs.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -68,10 +73,31 @@ class ShuffleUnit(nn.Module):
             ConvNorm(half, half, 3, groups=half, relu=False),
             ConvNorm(half, half),
         )
+        self.shuffled: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         kept, worked = x.chunk(2, dim=1)
-        return F.channel_shuffle(torch.cat((kept, self.body(worked)), dim=1), groups=2)
+        both = torch.cat((kept, self.body(worked)), dim=1)
+        if self.shuffled is None:
+            return F.channel_shuffle(both, groups=2)
+        return F.relu(self.shuffled(both))
+
+    def fold(self) -> None:
+        """Let the folded last convolution shuffle as well: it costs less than moving channels."""
+        if self.shuffled is None:
+            last = cast(ConvNorm, self.body.pop(2)).conv
+            bias = cast(Tensor, last.bias)
+            weight = last.weight.flatten(1)
+            kept = torch.cat((torch.eye(len(bias)).to(weight), torch.zeros_like(weight)), dim=1)
+            worked = torch.cat((torch.zeros_like(weight), weight), dim=1)
+            self.shuffled = nn.Conv2d(2 * len(bias), 2 * len(bias), 1)
+            self.shuffled.weight = nn.Parameter(_alternated(kept, worked)[:, :, None, None])
+            self.shuffled.bias = nn.Parameter(_alternated(torch.zeros_like(bias), bias))
+
+
+def _alternated(even: Tensor, odd: Tensor) -> Tensor:
+    """Rows of two tensors by turns, as a shuffle of two groups leaves their channels."""
+    return torch.stack((even, odd), dim=1).flatten(0, 1)
 
 
 class BlurPool(nn.Module):
@@ -89,8 +115,9 @@ class BlurPool(nn.Module):
         return F.conv2d(x, self.kernel, stride=2, padding=1, groups=x.shape[1])
 
 
-def fold_batch_norms(network: nn.Module) -> None:
-    """Fold every BatchNorm of an evaluation-mode network into its convolution, in place."""
-    for module in network.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
+def fold_for_inference(network: nn.Module) -> None:
+    """Fold BatchNorms and shuffles of an evaluation-mode network into convolutions, in place."""
+    for kind in (ConvNorm, ShuffleUnit):
+        for module in list(network.modules()):
+            if isinstance(module, kind):
+                module.fold()

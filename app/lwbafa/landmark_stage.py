@@ -30,7 +30,10 @@ class GuidedBranch(nn.Sequential):
 
 
 class AxisProfile(nn.Module):
-    """Mean over one axis of a branch, then a grouped 1-D convolution and a sigmoid: B×256×16."""
+    """Mean over one axis of a branch, then a grouped 1-D convolution and a sigmoid.
+
+    B×256×16×16 to B×256×1×16 (`axis` 2) or B×256×16×1 (`axis` 3).
+    """
 
     def __init__(self, axis: int) -> None:
         super().__init__()
@@ -38,8 +41,13 @@ class AxisProfile(nn.Module):
         self.conv = nn.Conv1d(WIDTH, WIDTH, 3, padding=1, groups=32)
 
     def forward(self, branch: Tensor) -> Tensor:
-        profile: Tensor = self.conv(branch.mean(dim=self.axis))
-        return torch.sigmoid(profile)
+        # In two dimensions, since one would cost a change of layout there and back.
+        over, along = ((GRID, 1), (0, 1)) if self.axis == 2 else ((1, GRID), (1, 0))
+        weight = self.conv.weight.unsqueeze(self.axis)
+        mean = F.avg_pool2d(branch, over)
+        return torch.sigmoid(
+            F.conv2d(mean, weight, self.conv.bias, padding=along, groups=self.conv.groups)
+        )
 
 
 class SAFeature(nn.Module):
@@ -63,8 +71,7 @@ class SAFeature(nn.Module):
         rows = [row(branch) for row, branch in zip(self.rows, branches, strict=True)]
         columns = [column(branch) for column, branch in zip(self.columns, branches, strict=True)]
         crossed = [
-            branch * rows[(i + 1) % 3].unsqueeze(3) * columns[(i + 2) % 3].unsqueeze(2)
-            for i, branch in enumerate(branches)
+            branch * rows[(i + 1) % 3] * columns[(i + 2) % 3] for i, branch in enumerate(branches)
         ]
         x = self.fuse(torch.cat((*branches, *crossed), dim=1))
         tokens = x.flatten(2).transpose(1, 2) + self.positions
@@ -83,12 +90,16 @@ class GroupLinear(nn.Module):
     B×N×inputs to B×N×outputs (Mehta et al., ICLR 2021, section 3.1).
     """
 
+    shuffled: Tensor
+
     def __init__(self, inputs: int, outputs: int, groups: int) -> None:
         super().__init__()
         self.groups = groups
         self.weight = nn.Parameter(torch.empty(groups, inputs // groups, outputs // groups))
         self.bias = nn.Parameter(torch.zeros(groups, 1, outputs // groups))
         self.norm = nn.LayerNorm(outputs // groups)
+        order = torch.arange(outputs).reshape(groups, -1).T.flatten()
+        self.register_buffer("shuffled", order, persistent=False)
         nn.init.normal_(self.weight, std=(inputs // groups) ** -0.5)
 
     def forward(self, previous: Tensor, expanded_input: Tensor | None) -> Tensor:
@@ -100,7 +111,9 @@ class GroupLinear(nn.Module):
         x = x.flatten(0, 1).transpose(0, 1)
         x = (torch.bmm(x, self.weight) + self.bias).transpose(0, 1)
         if self.groups > 1:
-            x = x.transpose(1, 2).reshape(batch * tokens, self.groups, -1)
+            # Gathered, since OpenVINO takes six times as long to transpose so few groups.
+            x = x.reshape(batch * tokens, -1).index_select(1, self.shuffled)
+            x = x.reshape(batch * tokens, self.groups, -1)
         return F.gelu(self.norm(x)).reshape(batch, tokens, -1)
 
 

@@ -13,9 +13,10 @@ from app.lwbafa import (
     Architecture,
     BoundaryAwareNetwork,
     Markup,
-    fold_batch_norms,
+    fold_for_inference,
     normalise,
 )
+from app.lwbafa.blocks import ShuffleUnit
 from app.lwbafa.landmark_stage import GroupLinear
 
 # Table 4 of the paper, for 98 points: parameters in millions, multiply-accumulates in billions.
@@ -54,7 +55,7 @@ def test_shapes(architecture: Architecture, markup: Markup) -> None:
 
 
 @pytest.mark.parametrize("architecture", [LW_BAFA, BAFA], ids=lambda a: a.name)
-def test_folding_batch_norms_changes_no_output(architecture: Architecture) -> None:
+def test_folding_changes_no_output(architecture: Architecture) -> None:
     network = seeded(architecture, MARKUP_68)
     crops = torch.randn(4, 3, 64, 64)
     network.train()
@@ -63,9 +64,12 @@ def test_folding_batch_norms_changes_no_output(architecture: Architecture) -> No
             network(crops)  # so that the running statistics are not the initial ones
         network.eval()
         folded = copy.deepcopy(network)
-        fold_batch_norms(folded)
+        fold_for_inference(folded)
         before, after = network(crops), folded(crops)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
+    units = [m for m in folded.modules() if isinstance(m, ShuffleUnit)]
+    assert len(units) == (16 if architecture.shuffle_decoder else 0)
+    assert all(unit.shuffled is not None for unit in units)
     assert torch.allclose(before.points, after.points, atol=1e-5)
     for ours, theirs in zip(before.heatmaps, after.heatmaps, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
