@@ -59,20 +59,25 @@ class OpenVinoEngine:
         together = len(crops) - len(crops) % self._streams
         for start in range(0, together, FACES_AT_HAND):
             some = crops[start : min(start + FACES_AT_HAND, together)]
-            requests = self._side_by_side[: len(some)]
-            try:
-                for request, crop in zip(requests, some, strict=True):
-                    request.start_async([crop[None]])
-                for request in requests:
-                    request.wait()
-                    answers += _answer(request)
-            except BaseException:
-                _finish(requests)
-                raise
+            answers += _run(self._side_by_side[: len(some)], some)
         for crop in crops[together:]:
-            self._alone.infer([crop[None]])
-            answers += _answer(self._alone)
+            answers += _run([self._alone], [crop])
         return answers
+
+
+def _run(requests: "list[ov.InferRequest]", crops: Sequence[Image]) -> list[Alignment]:
+    """A crop on each request, all at once."""
+    answers: list[Alignment] = []
+    try:
+        for request, crop in zip(requests, crops, strict=True):
+            request.start_async([crop[None]])
+        for request in requests:
+            request.wait()
+            answers += _answer(request)
+    except BaseException:
+        _finish(requests)
+        raise
+    return answers
 
 
 def _finish(requests: "list[ov.InferRequest]") -> None:
