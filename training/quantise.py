@@ -36,25 +36,28 @@ IN_FULL_PRECISION = (
     r".*scaled_dot_product_attention.*",
     r".*aten::amax.*",
 )
-"""What stays out of int8: of the head, all but its matrix products with weights.
+"""What stays out of int8: of the head, all but its products with weights, and the coordinates;
+self-attention, which is no faster in int8; the merged heatmap, which is an answer.
 
 On training faces, points move by 1.2 pixels of 256 on average with everything in int8, by 0.5 with
 this left out, by 0.44 with all of the head left out; SAFeature, gates and heatmap heads left out as
-well change that by 0.03. Self-attention is no faster in int8; heatmaps are an answer.
+well change that by 0.03.
 """
 
 GATES = r"fusions\.\d/|landmark_stage/"
 """The sigmoids over whole maps, by the names of their modules.
 
-They see numbers around 0, within ±0.6 for all but two thousandths of the training crops' pixels.
-There a sigmoid is a straight line to within int8's rounding; the line saves 3 % of a face's time.
+In `lwbafa-300w68` they see numbers around 0, within ±0.6 for all but two thousandths of the
+training crops' pixels. There a straight line is off by little more than a step of int8, and it
+saves 3 % of a face's time. Whether another network bears it, `training.gate` finds out.
 """
 
 ADDED_UNROUNDED = r"\.skips\.\d"
-"""What residual units and skips add, by the names of the modules.
+"""What the hourglasses' skips add, by the names of their modules.
 
 NNCF rounds the operands of every sum to int8, and the sum again. Without the first, OpenVINO makes
-one pass of the sum where it made two: 3 % of a face's time.
+one pass over a skip where it made two: 3 % of a face's time. Other sums gain nothing, since there
+it adds within a convolution.
 """
 
 

@@ -63,7 +63,7 @@ EXAMPLE_ANSWER = {
     "request_id": "0b3844c1757b4b8f87c4dc476a35e217",
     "model": {
         "name": "lwbafa-300w68",
-        "version": "1.1.0",
+        "version": "1.1.1",
         "markup": "300w-68",
         "sha256": "ee1c4459…",
         "groups": {"jaw": [0, 1, 2], "left_brow": [17, 18, 19, 20, 21]},

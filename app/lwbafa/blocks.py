@@ -73,26 +73,28 @@ class ShuffleUnit(nn.Module):
             ConvNorm(half, half, 3, groups=half, relu=False),
             ConvNorm(half, half),
         )
-        self.shuffled: nn.Conv2d | None = None
+        self.last_and_shuffle: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         kept, worked = x.chunk(2, dim=1)
         both = torch.cat((kept, self.body(worked)), dim=1)
-        if self.shuffled is None:
+        if self.last_and_shuffle is None:
             return F.channel_shuffle(both, groups=2)
-        return F.relu(self.shuffled(both))
+        return F.relu(self.last_and_shuffle(both))
 
     def fold(self) -> None:
-        """Let the folded last convolution shuffle as well: it costs less than moving channels."""
-        if self.shuffled is None:
-            last = cast(ConvNorm, self.body.pop(2)).conv
-            bias = cast(Tensor, last.bias)
-            weight = last.weight.flatten(1)
+        """Let the last convolution shuffle as well: it costs less than moving channels."""
+        if self.last_and_shuffle is None:
+            last = cast(ConvNorm, self.body.pop(2))
+            last.fold()
+            bias = cast(Tensor, last.conv.bias)
+            weight = last.conv.weight.flatten(1)
             kept = torch.cat((torch.eye(len(bias)).to(weight), torch.zeros_like(weight)), dim=1)
             worked = torch.cat((torch.zeros_like(weight), weight), dim=1)
-            self.shuffled = nn.Conv2d(2 * len(bias), 2 * len(bias), 1)
-            self.shuffled.weight = nn.Parameter(_alternated(kept, worked)[:, :, None, None])
-            self.shuffled.bias = nn.Parameter(_alternated(torch.zeros_like(bias), bias))
+            both = nn.Conv2d(2 * len(bias), 2 * len(bias), 1)
+            both.weight = nn.Parameter(_alternated(kept, worked)[:, :, None, None])
+            both.bias = nn.Parameter(_alternated(torch.zeros_like(bias), bias))
+            self.last_and_shuffle = both
 
 
 def _alternated(even: Tensor, odd: Tensor) -> Tensor:
@@ -117,7 +119,6 @@ class BlurPool(nn.Module):
 
 def fold_for_inference(network: nn.Module) -> None:
     """Fold BatchNorms and shuffles of an evaluation-mode network into convolutions, in place."""
-    for kind in (ConvNorm, ShuffleUnit):
-        for module in list(network.modules()):
-            if isinstance(module, kind):
-                module.fold()
+    for module in list(network.modules()):
+        if isinstance(module, (ConvNorm, ShuffleUnit)):
+            module.fold()

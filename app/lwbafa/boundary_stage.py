@@ -70,12 +70,12 @@ class SDFusion(nn.Module):
         size = deep.shape[-2:]
         # H is a multiple of every number of bins; adaptive pooling, which does not know that, takes
         # a tenth of the time of int8 inference.
-        pooled = [F.avg_pool2d(deep, size[0] // PYRAMID_BINS[-1])]
+        means = [F.avg_pool2d(deep, size[0] // PYRAMID_BINS[-1])]
         for _ in PYRAMID_BINS[1:]:
-            pooled.insert(0, F.avg_pool2d(pooled[0], 2))
+            means.insert(0, F.avg_pool2d(means[0], 2))
         return [
-            F.interpolate(level(bins), size=size, mode="bilinear", align_corners=False)
-            for level, bins in zip(self.pyramid, pooled, strict=True)
+            F.interpolate(level(mean), size=size, mode="bilinear", align_corners=False)
+            for level, mean in zip(self.pyramid, means, strict=True)
         ]
 
 

@@ -41,12 +41,12 @@ class AxisProfile(nn.Module):
         self.conv = nn.Conv1d(WIDTH, WIDTH, 3, padding=1, groups=32)
 
     def forward(self, branch: Tensor) -> Tensor:
-        # In two dimensions, since one would cost a change of layout there and back.
-        over, along = ((GRID, 1), (0, 1)) if self.axis == 2 else ((1, GRID), (1, 0))
+        # The 1-D weights in two dimensions, since one would cost changes of layout there and back.
+        window, padding = ((GRID, 1), (0, 1)) if self.axis == 2 else ((1, GRID), (1, 0))
+        mean = F.avg_pool2d(branch, window)
         weight = self.conv.weight.unsqueeze(self.axis)
-        mean = F.avg_pool2d(branch, over)
         return torch.sigmoid(
-            F.conv2d(mean, weight, self.conv.bias, padding=along, groups=self.conv.groups)
+            F.conv2d(mean, weight, self.conv.bias, padding=padding, groups=self.conv.groups)
         )
 
 
@@ -90,7 +90,7 @@ class GroupLinear(nn.Module):
     B×N×inputs to B×N×outputs (Mehta et al., ICLR 2021, section 3.1).
     """
 
-    shuffled: Tensor
+    order: Tensor
 
     def __init__(self, inputs: int, outputs: int, groups: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class GroupLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(groups, 1, outputs // groups))
         self.norm = nn.LayerNorm(outputs // groups)
         order = torch.arange(outputs).reshape(groups, -1).T.flatten()
-        self.register_buffer("shuffled", order, persistent=False)
+        self.register_buffer("order", order, persistent=False)
         nn.init.normal_(self.weight, std=(inputs // groups) ** -0.5)
 
     def forward(self, previous: Tensor, expanded_input: Tensor | None) -> Tensor:
@@ -112,7 +112,7 @@ class GroupLinear(nn.Module):
         x = (torch.bmm(x, self.weight) + self.bias).transpose(0, 1)
         if self.groups > 1:
             # Gathered, since OpenVINO takes six times as long to transpose so few groups.
-            x = x.reshape(batch * tokens, -1).index_select(1, self.shuffled)
+            x = x.reshape(batch * tokens, -1).index_select(1, self.order)
             x = x.reshape(batch * tokens, self.groups, -1)
         return F.gelu(self.norm(x)).reshape(batch, tokens, -1)
 

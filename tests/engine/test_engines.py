@@ -87,6 +87,9 @@ def test_a_batch_that_failed_leaves_nothing_running(
     if not isinstance(engine, OpenVinoEngine):
         pytest.skip("runs a batch at once")
     with monkeypatch.context() as patched:
+        patched.setattr(engine, "_alone", Failing())
+        with pytest.raises(RuntimeError, match="no room"):
+            engine.align(crops[:1])
         requests = [Failing(), *engine._side_by_side[1:]]
         patched.setattr(engine, "_side_by_side", requests)
         with pytest.raises(RuntimeError, match="no room"):

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from app.lwbafa import (
@@ -17,7 +18,7 @@ from app.lwbafa import (
     normalise,
 )
 from app.lwbafa.blocks import ShuffleUnit
-from app.lwbafa.landmark_stage import GroupLinear
+from app.lwbafa.landmark_stage import AxisProfile, GroupLinear
 
 # Table 4 of the paper, for 98 points: parameters in millions, multiply-accumulates in billions.
 PAPER = {"lwbafa": (9.48, 11.4), "bafa": (19.96, 22.23)}
@@ -69,7 +70,7 @@ def test_folding_changes_no_output(architecture: Architecture) -> None:
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     units = [m for m in folded.modules() if isinstance(m, ShuffleUnit)]
     assert len(units) == (16 if architecture.shuffle_decoder else 0)
-    assert all(unit.shuffled is not None for unit in units)
+    assert all(unit.last_and_shuffle is not None for unit in units)
     assert torch.allclose(before.points, after.points, atol=1e-5)
     for ours, theirs in zip(before.heatmaps, after.heatmaps, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
@@ -91,15 +92,23 @@ def test_untrained_network_says_the_middle_of_the_crop() -> None:
 
 def test_group_linear_shuffles_groups_into_each_other() -> None:
     torch.manual_seed(0)
-    layer = GroupLinear(8, 8, groups=2).eval()
+    layer = GroupLinear(8, 12, groups=2).eval()
     x = torch.randn(1, 1, 8)
-    changed = x.clone()
-    changed[..., :4] += 1  # the first group's inputs only
     with torch.inference_mode():
-        moved = ((layer(x, None) - layer(changed, None)).abs() > 1e-6).flatten()
-    # Unshuffled, the second half would know nothing of the first group's inputs.
-    assert moved[:4].any()
-    assert moved[4:].any()
+        groups = [half @ layer.weight[i] for i, half in enumerate(x[0].split(4, dim=1))]
+        shuffled = torch.stack(groups, dim=2).reshape(2, 6)
+        expected = F.gelu(layer.norm(shuffled)).flatten()
+        assert torch.allclose(layer(x, None).flatten(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_profile_is_a_one_dimensional_convolution_of_the_mean_over_its_axis(axis: int) -> None:
+    torch.manual_seed(0)
+    profile = AxisProfile(axis)
+    branch = torch.randn(2, 256, 16, 16)
+    with torch.inference_mode():
+        expected = torch.sigmoid(profile.conv(branch.mean(dim=axis))).unsqueeze(axis)
+        assert torch.allclose(profile(branch), expected, atol=1e-6)
 
 
 def test_normalise_maps_bytes_to_minus_one_and_one() -> None:
