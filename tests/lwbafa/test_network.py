@@ -95,7 +95,7 @@ def test_group_linear_shuffles_groups_into_each_other() -> None:
     layer = GroupLinear(8, 12, groups=2).eval()
     x = torch.randn(1, 1, 8)
     with torch.inference_mode():
-        groups = [half @ layer.weight[i] for i, half in enumerate(x[0].split(4, dim=1))]
+        groups = [half @ layer.weight[i] for i, half in enumerate(x[0].chunk(2, dim=1))]
         shuffled = torch.stack(groups, dim=2).reshape(2, 6)
         expected = F.gelu(layer.norm(shuffled)).flatten()
         assert torch.allclose(layer(x, None).flatten(), expected, atol=1e-6)
