@@ -1,5 +1,4 @@
 import itertools
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,14 +136,16 @@ def test_a_killed_and_resumed_run_continues_exactly(tmp_path: Path, faces: list[
 def test_a_run_leaves_curves_and_pictures_of_its_validation_faces(
     tmp_path: Path, faces: list[Face]
 ) -> None:
-    recipe = replace(RECIPE, validation_share=0.4, validate_every_steps=2)
+    # Slowly, since five fast steps from random weights lead anywhere.
+    slow = tuple(replace(phase, peak_learning_rate=1e-5) for phase in RECIPE.phases)
+    recipe = replace(RECIPE, phases=slow, validation_share=0.4, validate_every_steps=2)
     trainer = Trainer(recipe, faces, tmp_path, torch.device("cpu"))
     assert trainer.validation
     assert len(trainer.faces) + len(trainer.validation) == len(faces)
     trainer.train()
     rows = (tmp_path / "validation.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "2", "3", "4", "5"]
-    assert 0 < float(rows[-1].split(",")[2]) < math.inf  # five steps may lead anywhere
+    assert 0 < float(rows[-1].split(",")[2]) < 2
     assert cv2.imread(str(tmp_path / "validation" / "000005.jpg")) is not None
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     losses = events.Scalars("loss/train")
