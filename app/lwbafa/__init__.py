@@ -1,6 +1,5 @@
 """The LW-BAFA network and its markups; knows no HTTP, no files and no device."""
 
-from app.lwbafa.blocks import fold_for_inference
 from app.lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, Boundary, Markup
 from app.lwbafa.network import (
     ARCHITECTURES,
@@ -12,6 +11,7 @@ from app.lwbafa.network import (
     Architecture,
     BoundaryAwareNetwork,
     Prediction,
+    fold_for_inference,
     normalise,
 )
 

@@ -54,9 +54,23 @@ class Residual(nn.Module):
             ConvNorm(middle, outputs, relu=False),
         )
         self.skip = nn.Identity() if inputs == outputs else ConvNorm(inputs, outputs, relu=False)
+        self.last_and_skip: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.skip(x))
+        if self.last_and_skip is None:
+            return F.relu(self.body(x) + self.skip(x))
+        return F.relu(self.last_and_skip(torch.cat((self.body(x), x), dim=1)))
+
+    def fold(self) -> None:
+        """Let a skip's convolution and the last one be a single one: their sum need not be kept."""
+        if isinstance(self.skip, ConvNorm):
+            last = cast(ConvNorm, self.body.pop(2))
+            last.fold()
+            self.skip.fold()
+            weight = torch.cat((last.conv.weight, self.skip.conv.weight), dim=1)
+            bias = cast(Tensor, last.conv.bias) + cast(Tensor, self.skip.conv.bias)
+            self.last_and_skip = pointwise(weight.flatten(1), bias)
+            self.skip = nn.Identity()
 
 
 class ShuffleUnit(nn.Module):
@@ -91,15 +105,23 @@ class ShuffleUnit(nn.Module):
             weight = last.conv.weight.flatten(1)
             kept = torch.cat((torch.eye(len(bias)).to(weight), torch.zeros_like(weight)), dim=1)
             worked = torch.cat((torch.zeros_like(weight), weight), dim=1)
-            both = nn.Conv2d(2 * len(bias), 2 * len(bias), 1)
-            both.weight = nn.Parameter(_alternated(kept, worked)[:, :, None, None])
-            both.bias = nn.Parameter(_alternated(torch.zeros_like(bias), bias))
-            self.last_and_shuffle = both
+            self.last_and_shuffle = pointwise(
+                _alternated(kept, worked), _alternated(torch.zeros_like(bias), bias)
+            )
 
 
 def _alternated(even: Tensor, odd: Tensor) -> Tensor:
     """Rows of two tensors by turns, as a shuffle of two groups leaves their channels."""
     return torch.stack((even, odd), dim=1).flatten(0, 1)
+
+
+def pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """1×1 convolution with the given outputs×inputs weights."""
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
+    conv.weight = nn.Parameter(weight[:, :, None, None])
+    if bias is not None:
+        conv.bias = nn.Parameter(bias)
+    return conv
 
 
 class BlurPool(nn.Module):
@@ -115,10 +137,3 @@ class BlurPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.kernel, stride=2, padding=1, groups=x.shape[1])
-
-
-def fold_for_inference(network: nn.Module) -> None:
-    """Fold BatchNorms and shuffles of an evaluation-mode network into convolutions, in place."""
-    for module in list(network.modules()):
-        if isinstance(module, (ConvNorm, ShuffleUnit)):
-            module.fold()

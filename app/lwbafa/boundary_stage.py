@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from app.lwbafa.blocks import ConvNorm, Residual, ShuffleUnit
+from app.lwbafa.blocks import ConvNorm, Residual, ShuffleUnit, pointwise
 
 PYRAMID_BINS = (1, 2, 4, 8)
 """Along each side of the pyramid's levels; each is half the next."""
+
+FOLDED_SIZE = 64
+"""H and W of what SDFusion reads once folded: a quarter of the service's crops."""
 
 
 class Hourglass(nn.Module):
@@ -45,8 +48,10 @@ class Hourglass(nn.Module):
 class SDFusion(nn.Module):
     """Fuses a hourglass's shallow input with its pyramid-pooled deep output under an attention map.
 
-    Inputs C×H×W twice; returns the next hourglass's input C×H×W and raw heatmaps K×H×W.
+    Inputs C×H×W twice, H = W; returns the next hourglass's input C×H×W and raw heatmaps K×H×W.
     """
+
+    enlarging: Tensor
 
     def __init__(self, width: int, boundaries: int) -> None:
         super().__init__()
@@ -55,28 +60,66 @@ class SDFusion(nn.Module):
         self.attention = nn.Conv2d(boundaries, width, 1)
         self.pyramid = nn.ModuleList(ConvNorm(width, width // 4) for _ in PYRAMID_BINS)
         self.from_shallow = ConvNorm(width, width, relu=False)
-        self.from_pyramid = ConvNorm(2 * width, width, relu=False)
+        self.from_pyramid: nn.Module = ConvNorm(2 * width, width, relu=False)
+        self.from_levels: nn.ModuleList | None = None
 
     def forward(self, shallow: Tensor, deep: Tensor) -> tuple[Tensor, Tensor]:
         deep = self.residual(deep)
         heatmaps = self.heatmap(deep)
         attention = torch.sigmoid(self.attention(heatmaps))
-        context = self.from_pyramid(torch.cat((deep, *self._pooled(deep)), dim=1))
         # Here too the order decides what OpenVINO's int8 keeps as bytes.
-        return F.relu(shallow + self.from_shallow(shallow) * attention + context), heatmaps
+        gated = shallow + self.from_shallow(shallow) * attention
+        levels = self._pyramid_levels(deep)
+        if self.from_levels is None:
+            size = deep.shape[-2:]
+            enlarged = (F.interpolate(level, size=size, mode="bilinear") for level in levels)
+            context = self.from_pyramid(torch.cat((deep, *enlarged), dim=1))
+            return F.relu(gated + context), heatmaps
+        mixed = [mix(level) for mix, level in zip(self.from_levels, levels, strict=True)]
+        return F.relu(gated + self._enlarged_sum(mixed) + self.from_pyramid(deep)), heatmaps
 
-    def _pooled(self, deep: Tensor) -> list[Tensor]:
-        """Every level of the pyramid, at the size of `deep`."""
-        size = deep.shape[-2:]
+    def fold(self) -> None:
+        """Let `from_pyramid` mix a level's channels before it is enlarged: half its work vanishes.
+
+        Mixing weighs channels and enlarging places, so either may come first.
+        """
+        if isinstance(self.from_pyramid, ConvNorm):
+            self.from_pyramid.fold()
+            conv = self.from_pyramid.conv
+            width = conv.out_channels
+            of_deep, *of_levels = torch.split(
+                conv.weight.flatten(1), [width, *(width // 4 for _ in PYRAMID_BINS)], dim=1
+            )
+            self.from_pyramid = pointwise(of_deep, conv.bias)
+            self.from_levels = nn.ModuleList(pointwise(weight, None) for weight in of_levels)
+            matrices = [_enlarging(bins).to(conv.weight) for bins in PYRAMID_BINS]
+            self.register_buffer("enlarging", torch.cat(matrices, dim=1), persistent=False)
+
+    def _pyramid_levels(self, deep: Tensor) -> list[Tensor]:
+        """Every level of the pyramid: C/4 channels of its bins along either side."""
         # H is a multiple of every number of bins; adaptive pooling, which does not know that, takes
         # a tenth of the time of int8 inference.
-        means = [F.avg_pool2d(deep, size[0] // PYRAMID_BINS[-1])]
+        means = [F.avg_pool2d(deep, deep.shape[-1] // PYRAMID_BINS[-1])]
         for _ in PYRAMID_BINS[1:]:
             means.insert(0, F.avg_pool2d(means[0], 2))
-        return [
-            F.interpolate(level(mean), size=size, mode="bilinear", align_corners=False)
-            for level, mean in zip(self.pyramid, means, strict=True)
-        ]
+        return [level(mean) for level, mean in zip(self.pyramid, means, strict=True)]
+
+    def _enlarged_sum(self, mixed: list[Tensor]) -> Tensor:
+        """Sum of all mixed levels, enlarged as `F.interpolate` does ("bilinear")."""
+        rows = []
+        matrices = torch.split(self.enlarging, list(PYRAMID_BINS), dim=1)
+        for level, matrix in zip(mixed, matrices, strict=True):
+            bins_first = level.permute(0, 2, 3, 1)
+            taller = matrix @ bins_first.flatten(2)
+            rows.append(taller.reshape(-1, FOLDED_SIZE, *bins_first.shape[2:]))
+        # One product makes all levels wider and adds them up: no large map is written but the sum.
+        return (self.enlarging @ torch.cat(rows, dim=2)).permute(0, 3, 1, 2)
+
+
+def _enlarging(bins: int) -> Tensor:
+    """The matrix that enlarges `bins` numbers to `FOLDED_SIZE`, linearly between their middles."""
+    hats = torch.eye(bins).unsqueeze(0)
+    return F.interpolate(hats, size=FOLDED_SIZE, mode="linear").squeeze(0).T
 
 
 class BoundaryStage(nn.Module):

@@ -17,7 +17,8 @@ from app.lwbafa import (
     fold_for_inference,
     normalise,
 )
-from app.lwbafa.blocks import ShuffleUnit
+from app.lwbafa.blocks import Residual, ShuffleUnit
+from app.lwbafa.boundary_stage import SDFusion
 from app.lwbafa.landmark_stage import AxisProfile, GroupLinear
 
 # Table 4 of the paper, for 98 points: parameters in millions, multiply-accumulates in billions.
@@ -58,7 +59,7 @@ def test_shapes(architecture: Architecture, markup: Markup) -> None:
 @pytest.mark.parametrize("architecture", [LW_BAFA, BAFA], ids=lambda a: a.name)
 def test_folding_changes_no_output(architecture: Architecture) -> None:
     network = seeded(architecture, MARKUP_68)
-    crops = torch.randn(4, 3, 64, 64)
+    crops = torch.randn(2, 3, 256, 256)
     network.train()
     with torch.no_grad():
         for _ in range(3):
@@ -74,6 +75,26 @@ def test_folding_changes_no_output(architecture: Architecture) -> None:
     assert torch.allclose(before.points, after.points, atol=1e-5)
     for ours, theirs in zip(before.heatmaps, after.heatmaps, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("unit", "inputs"),
+    [(Residual(16, 24, 0.25), 1), (ShuffleUnit(16), 1), (SDFusion(16, 13), 2)],
+    ids=["residual", "shuffle", "fusion"],
+)
+def test_a_folded_unit_says_the_same(unit: torch.nn.Module, inputs: int) -> None:
+    torch.manual_seed(0)
+    maps = [torch.rand(3, 16, 64, 64) for _ in range(inputs)]
+    with torch.no_grad():
+        for _ in range(3):
+            unit(*maps)
+        unit.eval()
+        before = unit(*maps)
+        folded = copy.deepcopy(unit)
+        fold_for_inference(folded)
+        after = folded(*maps)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
+    assert sum(p.numel() for p in folded.parameters()) != sum(p.numel() for p in unit.parameters())
 
 
 def test_every_parameter_takes_part_in_the_training() -> None:
