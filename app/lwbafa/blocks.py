@@ -62,7 +62,7 @@ class Residual(nn.Module):
         return F.relu(self.last_and_skip(torch.cat((self.body(x), x), dim=1)))
 
     def fold(self) -> None:
-        """Let a skip's convolution and the last one be a single one: their sum need not be kept."""
+        """Let one convolution be the last and the skip's: no map is written only to be added."""
         if isinstance(self.skip, ConvNorm):
             last = cast(ConvNorm, self.body.pop(2))
             last.fold()

@@ -52,6 +52,7 @@ class SDFusion(nn.Module):
     """
 
     enlarging: Tensor
+    """Once folded, 64×15: the matrices that enlarge the levels, side by side."""
 
     def __init__(self, width: int, boundaries: int) -> None:
         super().__init__()
@@ -60,64 +61,70 @@ class SDFusion(nn.Module):
         self.attention = nn.Conv2d(boundaries, width, 1)
         self.pyramid = nn.ModuleList(ConvNorm(width, width // 4) for _ in PYRAMID_BINS)
         self.from_shallow = ConvNorm(width, width, relu=False)
-        self.from_pyramid: nn.Module = ConvNorm(2 * width, width, relu=False)
+        self.from_pyramid = ConvNorm(2 * width, width, relu=False)
+        self.from_deep: nn.Conv2d | None = None
         self.from_levels: nn.ModuleList | None = None
 
     def forward(self, shallow: Tensor, deep: Tensor) -> tuple[Tensor, Tensor]:
         deep = self.residual(deep)
         heatmaps = self.heatmap(deep)
         attention = torch.sigmoid(self.attention(heatmaps))
-        # Here too the order decides what OpenVINO's int8 keeps as bytes.
         gated = shallow + self.from_shallow(shallow) * attention
         levels = self._pyramid_levels(deep)
-        if self.from_levels is None:
+        if self.from_deep is None or self.from_levels is None:
             size = deep.shape[-2:]
             enlarged = (F.interpolate(level, size=size, mode="bilinear") for level in levels)
             context = self.from_pyramid(torch.cat((deep, *enlarged), dim=1))
             return F.relu(gated + context), heatmaps
         mixed = [mix(level) for mix, level in zip(self.from_levels, levels, strict=True)]
-        return F.relu(gated + self._enlarged_sum(mixed) + self.from_pyramid(deep)), heatmaps
+        # Here too the order decides what OpenVINO's int8 keeps as bytes: `training.quantise` tells.
+        return F.relu(gated + self._enlarged_sum(mixed) + self.from_deep(deep)), heatmaps
 
     def fold(self) -> None:
         """Let `from_pyramid` mix a level's channels before it is enlarged: half its work vanishes.
 
-        Mixing weighs channels and enlarging places, so either may come first.
+        Mixing acts on channels and enlarging on places, so their order does not matter. From then
+        on H and W are `FOLDED_SIZE`.
         """
-        if isinstance(self.from_pyramid, ConvNorm):
+        if self.from_deep is None:
             self.from_pyramid.fold()
             conv = self.from_pyramid.conv
             width = conv.out_channels
             of_deep, *of_levels = torch.split(
                 conv.weight.flatten(1), [width, *(width // 4 for _ in PYRAMID_BINS)], dim=1
             )
-            self.from_pyramid = pointwise(of_deep, conv.bias)
+            del self.from_pyramid
+            self.from_deep = pointwise(of_deep, conv.bias)
             self.from_levels = nn.ModuleList(pointwise(weight, None) for weight in of_levels)
-            matrices = [_enlarging(bins).to(conv.weight) for bins in PYRAMID_BINS]
+            matrices = [_enlarging_matrix(bins).to(conv.weight) for bins in PYRAMID_BINS]
             self.register_buffer("enlarging", torch.cat(matrices, dim=1), persistent=False)
 
     def _pyramid_levels(self, deep: Tensor) -> list[Tensor]:
         """Every level of the pyramid: C/4 channels of its bins along either side."""
-        # H is a multiple of every number of bins; adaptive pooling, which does not know that, takes
-        # a tenth of the time of int8 inference.
+        # The side is a multiple of every number of bins; adaptive pooling, which does not know
+        # that, takes a tenth of the time of int8 inference.
         means = [F.avg_pool2d(deep, deep.shape[-1] // PYRAMID_BINS[-1])]
         for _ in PYRAMID_BINS[1:]:
             means.insert(0, F.avg_pool2d(means[0], 2))
         return [level(mean) for level, mean in zip(self.pyramid, means, strict=True)]
 
     def _enlarged_sum(self, mixed: list[Tensor]) -> Tensor:
-        """Sum of all mixed levels, enlarged as `F.interpolate` does ("bilinear")."""
-        rows = []
+        """Sum of the mixed levels, each enlarged as `F.interpolate` does ("bilinear").
+
+        B×C×bins×bins for each of `PYRAMID_BINS` to B×C×64×64.
+        """
+        tall = []
         matrices = torch.split(self.enlarging, list(PYRAMID_BINS), dim=1)
         for level, matrix in zip(mixed, matrices, strict=True):
-            bins_first = level.permute(0, 2, 3, 1)
-            taller = matrix @ bins_first.flatten(2)
-            rows.append(taller.reshape(-1, FOLDED_SIZE, *bins_first.shape[2:]))
+            channels_last = level.permute(0, 2, 3, 1)
+            taller = matrix @ channels_last.flatten(2)
+            tall.append(taller.reshape(-1, FOLDED_SIZE, *channels_last.shape[2:]))
         # One product makes all levels wider and adds them up: no large map is written but the sum.
-        return (self.enlarging @ torch.cat(rows, dim=2)).permute(0, 3, 1, 2)
+        return (self.enlarging @ torch.cat(tall, dim=2)).permute(0, 3, 1, 2)
 
 
-def _enlarging(bins: int) -> Tensor:
-    """The matrix that enlarges `bins` numbers to `FOLDED_SIZE`, linearly between their middles."""
+def _enlarging_matrix(bins: int) -> Tensor:
+    """64×bins: enlarges so many numbers to `FOLDED_SIZE`, linearly between their middles."""
     hats = torch.eye(bins).unsqueeze(0)
     return F.interpolate(hats, size=FOLDED_SIZE, mode="linear").squeeze(0).T
 
@@ -125,8 +132,9 @@ def _enlarging(bins: int) -> Tensor:
 class BoundaryStage(nn.Module):
     """Image to boundary heatmaps.
 
-    Input 3×S×S, S divisible by 64. Returns the shallow features C×S/4×S/4, the final deep features
-    C×S/4×S/4 and the raw heatmaps K×S/4×S/4 of all four hourglasses, last one best.
+    Input 3×S×S, S divisible by 64 (256 once folded). Returns the shallow features C×S/4×S/4, the
+    final deep features C×S/4×S/4 and the raw heatmaps K×S/4×S/4 of all four hourglasses, last one
+    best.
     """
 
     def __init__(

@@ -50,7 +50,8 @@ class Prediction(NamedTuple):
 class BoundaryAwareNetwork(nn.Module):
     """Crops B×3×256×256 (float, RGB, normalised) to a `Prediction`.
 
-    Smaller square inputs whose side is a multiple of 64 work too; heatmaps shrink with them.
+    Until it is folded, smaller square inputs whose side is a multiple of 64 work too; heatmaps
+    shrink with them.
     """
 
     def __init__(self, architecture: Architecture, markup: Markup) -> None:
