@@ -1,10 +1,12 @@
 """Every bench runs and fills its table; how fast anything was is not looked at."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from app.settings import Settings
+from bench import __main__ as bench_main
 from bench import batcher, idle, latency, memory, rivals, service
 from bench.batcher import CALLERS
 from bench.report import Report
@@ -57,3 +59,27 @@ def test_rivals_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     filled(report)
     assert len(report.rows) == 1
     assert "--setup" in report.note
+
+
+def test_what_was_measured_is_kept_when_a_later_bench_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> Report:
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(latency, "measure", broken)
+    out = tmp_path / "made" / "bench.json"
+    arguments = ["--only", "batcher", "latency", "--rounds", "1", "--batcher-items", "200"]
+    monkeypatch.setattr("sys.argv", ["bench", *arguments, "--out", str(out)])
+    with pytest.raises(RuntimeError, match="no such luck"):
+        bench_main.main()
+    assert list(json.loads(out.read_text())["benches"]) == ["batcher"]
+
+
+def test_a_folder_without_faces_is_refused_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "--data", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        bench_main.main()
+    assert "holds neither 300w/helen/testset nor wflw/" in capsys.readouterr().err
