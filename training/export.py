@@ -20,7 +20,8 @@ from app.checkpoints import (
     Training,
 )
 from app.errors import StartupError
-from training.datasets import DatasetError
+from app.lwbafa import MARKUPS
+from training.datasets import DatasetError, load_faces
 from training.evaluate import TEST_SOURCES
 from training.gate import measure_engines, write_manifest
 from training.recipe import Recipe, RecipeError
@@ -40,6 +41,8 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         recipe = Recipe.read(arguments.recipe)
+        landmark_count = MARKUPS[recipe.markup].landmark_count
+        faces = load_faces(arguments.data, arguments.test_sources, landmark_count)
         weights = (arguments.run / "network.safetensors").read_bytes()
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "model.safetensors").write_bytes(weights)
@@ -61,7 +64,7 @@ def main() -> None:
             accuracy=(),
         )
         write_manifest(arguments.out, manifest)
-        measure_engines(arguments.out, arguments.data, arguments.test_sources)
+        measure_engines(arguments.out, faces, ", ".join(arguments.test_sources))
     except (OSError, ValueError, StartupError, RecipeError, DatasetError) as error:
         sys.exit(f"training.export: {error}")
 

@@ -20,18 +20,18 @@ from app.engine import EngineName
 from app.engine.choose import create_engine
 from app.errors import StartupError
 from app.settings import read_settings
-from training.datasets import DatasetError, load_faces
+from training.datasets import DatasetError, Face, load_faces
 from training.evaluate import TEST_SOURCES, Protocol, measure, with_boxes
 
 
-def measure_engines(folder: Path, data: Path, sources: Sequence[str]) -> None:
+def measure_engines(folder: Path, faces: Sequence[Face], dataset: str) -> None:
     """Fill in `accuracy` and `engines` of a checkpoint's manifest, and print them.
 
-    Raises StartupError or DatasetError.
+    Takes faces and not where they lie, so that nobody finds them missing once weights are written.
+    Raises StartupError.
     """
     checkpoint = load_checkpoint(folder)
     manifest = checkpoint.manifest
-    faces = load_faces(data, sources, checkpoint.markup.landmark_count)
     settings = read_settings()
     boxed = with_boxes(faces, CenterFace.of_settings(settings))
 
@@ -39,7 +39,6 @@ def measure_engines(folder: Path, data: Path, sources: Sequence[str]) -> None:
         choice = settings.model_copy(update={"engine": name, "device": "cpu"})
         return measure(create_engine(checkpoint, choice), checkpoint.markup, boxed)
 
-    dataset = ", ".join(sources)
     reference = protocols_of("torch")
     others: list[EngineName] = ["openvino"]
     if manifest.int8_model:
@@ -99,7 +98,9 @@ def main() -> None:
     parser.add_argument("--test-sources", nargs="+", default=list(TEST_SOURCES))
     arguments = parser.parse_args()
     try:
-        measure_engines(arguments.checkpoint, arguments.data, arguments.test_sources)
+        landmark_count = load_checkpoint(arguments.checkpoint).markup.landmark_count
+        faces = load_faces(arguments.data, arguments.test_sources, landmark_count)
+        measure_engines(arguments.checkpoint, faces, ", ".join(arguments.test_sources))
     except (StartupError, DatasetError) as error:
         sys.exit(f"training.gate: {error}")
 

@@ -104,6 +104,7 @@ def _straighten(sigmoid: ov.Node) -> None:
 
 
 def _rounds_what_is_added(node: ov.Node) -> bool:
+    # NNCF rounds before the Transpose that brings enlarged levels to their sum.
     if node.get_type_name() != "FakeQuantize":
         return False
     readers = {reader.get_node().get_type_name() for reader in node.output(0).get_target_inputs()}
@@ -141,10 +142,12 @@ def main() -> None:
     try:
         checkpoint = load_checkpoint(arguments.checkpoint)
         sources = Recipe.read(arguments.recipe).sources
-        faces = load_faces(arguments.data, sources, checkpoint.markup.landmark_count)
+        landmark_count = checkpoint.markup.landmark_count
+        faces = load_faces(arguments.data, sources, landmark_count)
+        test_faces = load_faces(arguments.data, arguments.test_sources, landmark_count)
         model = quantised(converted(checkpoint), calibration_crops(faces))
         write_int8(arguments.checkpoint, model)
-        measure_engines(arguments.checkpoint, arguments.data, arguments.test_sources)
+        measure_engines(arguments.checkpoint, test_faces, ", ".join(arguments.test_sources))
     except (OSError, StartupError, RecipeError, DatasetError) as error:
         sys.exit(f"training.quantise: {error}")
 

@@ -13,8 +13,10 @@ from app.engine import Alignment
 from app.engine.choose import create_engine
 from app.engine.openvino_model import fp32_model
 from app.imaging.crop import Crop, FaceBox, Image
+from app.quiet_openvino import ov
 from app.settings import Settings
 from tests.conftest import ASTRONAUT_POINTS
+from training import export
 from training.datasets import Face, load_faces
 from training.evaluate import Measured, Protocol
 from training.gate import heatmap_difference, measure_engines, summary
@@ -47,6 +49,10 @@ def data(folder: Path, astronaut: Image, tmp_path_factory: pytest.TempPathFactor
     return root
 
 
+def added_by(node: ov.Node) -> set[str]:
+    return {node.input_value(i).get_node().get_type_name() for i in range(2)}
+
+
 def answered(level: int) -> Measured:
     points = np.full((68, 2), 0.5, np.float32)
     face = Face("any", np.zeros((64, 64, 3), np.uint8), points)
@@ -77,8 +83,12 @@ def test_int8_is_made_of_the_weights_and_measured_with_the_other_engines(
     sums = [node for node in operations if SKIPPED_SUM.search(node.get_friendly_name())]
     assert len(sums) == 16
     assert {node.input_value(0).get_node().get_type_name() for node in sums} == {"Relu"}
+    named = {node.get_friendly_name().split(".network.")[-1]: node for node in operations}
+    for fusion in (f"boundary_stage.fusions.{i}/aten::add" for i in range(3)):
+        assert "Multiply" in added_by(named[f"{fusion}/Add"])
+        assert added_by(named[f"{fusion}/Add_1"]) == {"Add", "Transpose"}
     write_int8(folder, int8)
-    measure_engines(folder, data, ["set"])
+    measure_engines(folder, load_faces(data, ["set"], 68), "set")
     manifest = load_checkpoint(folder).manifest
     assert [row.box for row in manifest.accuracy] == ["landmarks", "detector"]
     # Three of the 66 pixels between the eyes, and what the moved points move the crop.
@@ -88,3 +98,16 @@ def test_int8_is_made_of_the_weights_and_measured_with_the_other_engines(
     assert exact.heatmap_difference < 1e-4 < rounded.heatmap_difference < 0.02
     assert manifest.keeps_accuracy("openvino")
     assert "openvino-int8" in summary(manifest)
+
+
+def test_an_export_without_its_test_faces_writes_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Path(export.__file__).parent / "recipes" / "lwbafa-300w68-cpu.toml"
+    where = ["--run", str(tmp_path), "--recipe", str(recipe), "--data", str(data)]
+    what = ["--version", "1.0.0", "--terms", "none", "--out", str(tmp_path / "made")]
+    monkeypatch.setattr("sys.argv", ["training.export", *where, *what, "--test-sources", "absent"])
+    (tmp_path / "network.safetensors").write_bytes(b"any")
+    with pytest.raises(SystemExit, match="absent: no such folder"):
+        export.main()
+    assert not (tmp_path / "made").exists()
