@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app.api import align, models, probes
+from app.api.admission import Admission
 from app.api.guard import ApiKeyGuard, SecurityHeaders
 from app.api.hang_up import HangUp
 from app.api.openapi import install_openapi
@@ -52,6 +53,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(probes.router)
     install_openapi(app, keys_needed=keys is not None)
     # From the innermost outwards: a request passes them from the last to the first.
+    app.add_middleware(Admission, route=align.ROUTE, service=service)
     if keys is not None:
         rate = settings.api_key_requests_per_minute
         app.add_middleware(ApiKeyGuard, keys=keys, requests_per_minute=rate, metrics=metrics)

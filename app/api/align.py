@@ -23,28 +23,7 @@ from app.pipeline import Timings
 from app.service import Service
 from app.settings import Settings
 
-
-class AdmittedRoute(APIRoute):
-    """A route that refuses a request before it looks at it, if it could not be answered in time.
-
-    Under overload most requests are refused: what a refusal costs is lost to the others.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler of this route, behind the admission. Raises NotReady or QueueFull."""
-        handle = super().get_route_handler()
-
-        async def admit(request: Request) -> Response:
-            service: Service = request.app.state.service
-            service.check_admission(service.settings.request_deadline_ms / 1000)
-            return await handle(request)
-
-        return admit
-
-
-router = APIRouter(
-    prefix="/v1", responses=problem_responses(OF_EVERY_REQUEST), route_class=AdmittedRoute
-)
+router = APIRouter(prefix="/v1", responses=problem_responses(OF_EVERY_REQUEST))
 
 Answer = TypeVar("Answer")
 
@@ -140,6 +119,9 @@ async def align(
             # Only now a place is taken: a slow upload keeps nobody else out.
             with service.admission():
                 return await _answer_in_time(request, data, query, boxes, service, seconds, timings)
+
+
+(ROUTE,) = (route for route in router.routes if isinstance(route, APIRoute))
 
 
 async def _read_in_time(request: Request, settings: Settings, take: Callable[[int], None]) -> bytes:
