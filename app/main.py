@@ -40,7 +40,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
         title="LW-BAFA face alignment",
         version=version("lwbafa"),
-        summary="Facial landmarks, named and scored, for every face in a photograph.",
+        summary="Facial landmarks in named groups, each scored, for every face in a photograph.",
         lifespan=lifespan,
     )
     app.state.service = service
