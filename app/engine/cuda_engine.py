@@ -5,6 +5,7 @@ four hundred kernels; a captured graph launches them all at once. A graph's shap
 fixed, so batches are padded to the next bucket and travel through static pinned buffers.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -19,6 +20,8 @@ from app.imaging.crop import Image
 from app.lwbafa import INPUT_PX, BoundaryAwareNetwork, Markup
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
+
+logger = logging.getLogger(__name__)
 
 
 class StaticBatch(NamedTuple):
@@ -43,10 +46,19 @@ class CudaEngine:
         self._batches: dict[int, StaticBatch] = {}
 
     def warm_up(self, max_batch: int) -> None:
-        """Capture every bucket that batches up to `max_batch` can need."""
+        """Capture and run every bucket that batches up to `max_batch` can need.
+
+        Raises MemoryError if not even one crop fits.
+        """
+        black = np.zeros((INPUT_PX, INPUT_PX, 3), np.uint8)
         # The largest first: the smaller ones' intermediate results fit into its memory.
         for size in reversed([size for size in BUCKETS if size <= bucket_for(max_batch)]):
-            self._batch(size)
+            try:
+                self.align([black] * size)
+            except MemoryError:
+                if size == BUCKETS[0]:
+                    raise
+                logger.warning("this GPU has no room for batches of %d faces", size)
 
     def align(self, crops: Sequence[Image]) -> list[Alignment]:
         """Align crops of 256×256×3 uint8 RGB, in order. Raises MemoryError if they are too many."""

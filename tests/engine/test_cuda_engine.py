@@ -58,23 +58,41 @@ def test_a_batch_beyond_the_largest_bucket_is_run_in_parts() -> None:
     assert engine.ran == [32, 32, 4]
 
 
+class Full(Echo):
+    """A device with room for so many crops at once."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.seen: list[weakref.ref[torch.Tensor]] = []
+
+    def _capture(self, size: int) -> StaticBatch:
+        tensor = torch.zeros(size)
+        self.seen.append(weakref.ref(tensor))
+        if size > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super()._capture(size)
+
+
 def test_a_batch_too_large_for_the_device_is_a_memory_error_and_lets_go_of_its_memory() -> None:
-    seen = []
-
-    class Full(Echo):
-        def _capture(self, size: int) -> StaticBatch:
-            tensor = torch.zeros(size)
-            seen.append(weakref.ref(tensor))
-            if size > 2:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return super()._capture(size)
-
-    engine = Full()
+    engine = Full(room=2)
     with pytest.raises(MemoryError, match="CUDA out of memory") as error:
         engine.align(numbered(3))
     assert error.value.__context__ is None
-    assert [tensor() for tensor in seen] == [None]
+    assert [tensor() for tensor in engine.seen] == [None]
     assert len(engine.align(numbered(2))) == 2
+
+
+def test_a_small_device_warms_up_what_it_has_room_for(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Full(room=4)
+    engine.warm_up(16)
+    assert sorted(engine._batches) == [1, 2, 4]
+    assert [record.args for record in caplog.records] == [(16,), (8,)]
+
+
+def test_a_device_without_room_for_one_crop_does_not_warm_up() -> None:
+    with pytest.raises(MemoryError):
+        Full(room=0).warm_up(16)
 
 
 def test_what_an_earlier_batch_left_is_not_answered() -> None:
