@@ -4,6 +4,7 @@ Callers get them as RFC 9457 problem documents.
 
     ServiceError
     ├── StartupError          the process ends before it serves (not an HTTP answer)
+    ├── DeviceLost            the process ends, since only a restart helps (not an HTTP answer)
     └── RequestError          an HTTP answer
         ├── BadRequest, EmptyBody, NotAnImage, TruncatedImage, BadMultipart 400
         ├── ApiKeyMissing, ApiKeyWrong                                     401
@@ -30,6 +31,10 @@ class ServiceError(Exception):
 
 class StartupError(ServiceError):
     """The service cannot start: one line says why, and the process exits non-zero."""
+
+
+class DeviceLost(ServiceError):
+    """The device will answer nothing any more in this process."""
 
 
 class RequestError(ServiceError):

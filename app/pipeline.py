@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from app.batching import Batcher
 from app.detection import Detection, FaceDetector
 from app.engine import Alignment
-from app.errors import InvalidParameter
+from app.errors import InferenceFailed, InvalidParameter
 from app.imaging.crop import Crop, FaceBox, Image
 from app.imaging.photograph import Photograph, Picture
 from app.lwbafa import INPUT_PX
@@ -105,8 +105,8 @@ class Pipeline:
 
         `boxes` replace detection, in the upright frame or, if `boxes_are_stored`, the file's own;
         without them the `max_faces` largest faces found are aligned. `deadline` is a
-        `time.monotonic()`. Raises the RequestErrors of decoding and batching, and
-        InvalidParameter for a box that does not touch the image.
+        `time.monotonic()`. Raises the RequestErrors of decoding and batching, InvalidParameter for
+        a box that does not touch the image, InferenceFailed for points that are not numbers.
         """
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(
@@ -115,6 +115,9 @@ class Pipeline:
         if not prepared.crops:
             return AlignedPhotograph(prepared.photograph, [])
         completed = await self._batcher.submit(prepared.pixels, deadline=deadline)
+        # Weights whose values outgrow half precision would answer so.
+        if not all(np.isfinite(face.result.points).all() for face in completed):
+            raise InferenceFailed("The network's answer for a face is not a number.")
         timings.seconds["queue"] = max(face.queued_s for face in completed)
         timings.seconds["network"] = max(face.ran_s for face in completed)
         with timings.stage("map_back"):

@@ -12,6 +12,7 @@ import numpy as np
 
 from app.checkpoints import Checkpoint
 from app.engine import Alignment, Engine, EngineName
+from app.errors import DeviceLost
 from app.imaging.crop import Image
 from app.server import main
 from app.settings import Settings
@@ -20,6 +21,7 @@ Color = tuple[int, int, int]
 
 HANG: Color = (255, 0, 0)
 KILL: Color = (0, 255, 0)
+LOSE: Color = (0, 255, 255)
 GREEDY: Color = (0, 0, 255)
 SLOW: Color = (255, 255, 0)
 
@@ -45,6 +47,8 @@ class FaultyEngine:
         colors = {flat_color(crop) for crop in crops}
         if KILL in colors:
             raise SystemExit("the device's thread ends")
+        if LOSE in colors:
+            raise DeviceLost("the device is of no more use")
         if GREEDY in colors and len(crops) > 1:
             raise MemoryError("room for one")
         while HANG in colors:

@@ -255,19 +255,22 @@ def test_a_hung_forward_pass_ends_the_process(start: Callable[..., Any], picture
     assert said[0].startswith("ending with status 70: a forward pass has not ended for")
 
 
+@pytest.mark.parametrize(
+    ("color", "error"), [(faulty_app.KILL, "SystemExit"), (faulty_app.LOSE, "DeviceLost")]
+)
 def test_a_device_thread_that_dies_ends_the_process(
-    start: Callable[..., Any], picture: bytes
+    start: Callable[..., Any], picture: bytes, color: faulty_app.Color, error: str
 ) -> None:
     with start(max_batch_faces=1) as target:
         slow = target.posting(flat(faulty_app.SLOW))
         until(lambda: target.metric("lwbafa_forward_age_seconds") > 0, "not run")
-        dead = target.posting(flat(faulty_app.KILL))
+        dead = target.posting(flat(color))
         until(lambda: target.metric("lwbafa_queue_faces") == 1, "not queued")
         behind = [target.posting(picture) for _ in range(3)]
         until(lambda: target.metric("lwbafa_queue_faces") == 4, "not queued")
         assert slow.result().status_code == 200
         until(lambda: target.get("/livez").status_code == 503, "still live")
-        assert target.get("/livez").text == "dead: the network's thread was ended by SystemExit"
+        assert target.get("/livez").text == f"dead: the network's thread was ended by {error}"
         _nobody_waits_in_vain(dead, behind)
         assert target.ended() == EXIT_FAILED
 

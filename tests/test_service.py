@@ -20,6 +20,7 @@ import pytest
 from PIL import Image as Pillow
 
 from app.api import answers
+from app.engine import Alignment
 from app.errors import NotReady
 from app.imaging.crop import Image
 from app.main import create_app
@@ -71,16 +72,19 @@ async def test_ready_after_warm_up_and_not_after_the_stop(service: Service) -> N
     assert service.failure is None
 
 
+@pytest.mark.parametrize("raises", [True, False])
 async def test_a_face_the_network_fails_on_is_a_500_for_that_face_alone(
-    started: Service, astronaut: Image, monkeypatch: pytest.MonkeyPatch
+    raises: bool, started: Service, astronaut: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = started._batcher._runner
     run = runner._run
 
-    def fails_on_black(crops: list[Image]) -> object:
-        if any(crop.max() == 0 for crop in crops):
+    def fails_on_black(crops: list[Image]) -> list[Alignment]:
+        if not any(crop.max() == 0 for crop in crops):
+            return [*run(crops)]
+        if raises:
             raise RuntimeError("secret detail")
-        return run(crops)
+        return [answer._replace(points=answer.points * np.nan) for answer in run(crops)]
 
     monkeypatch.setattr(runner, "_run", fails_on_black)
     black = encode(np.zeros_like(astronaut), ".jpg")

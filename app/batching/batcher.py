@@ -22,6 +22,7 @@ from app.batching.runner import BatchLimit, BatchRunner, Outcome
 from app.batching.time_model import BatchTimeModel
 from app.errors import (
     DeadlineExceeded,
+    DeviceLost,
     InferenceFailed,
     InternalError,
     NotReady,
@@ -49,8 +50,9 @@ class Batcher(Generic[Item, Result]):
     """Runs items from many callers through `run`, several at a time, in arrival order.
 
     `run` gets up to `max_batch` items and returns as many results in their order, or raises
-    MemoryError if the device has no room for so many; only the batcher's own thread calls it, after
-    `prepare`. `on_batch` hears of every pick-up, and of items that are dropped before one.
+    MemoryError if the device has no room for so many, DeviceLost if it is of no more use; only the
+    batcher's own thread calls it, after `prepare`. `on_batch` hears of every pick-up, and of items
+    that are dropped before one.
     """
 
     def __init__(
@@ -207,6 +209,8 @@ class Batcher(Generic[Item, Result]):
             while batch := self._pick_up():
                 try:
                     self._process(batch)
+                except DeviceLost:
+                    raise
                 except Exception:
                     logger.exception("a batch failed outside the network")
                     deliver(batch, [InternalError("The batch could not be processed.")])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple
 
 from app.batching.jobs import Item, Result
-from app.errors import InferenceFailed
+from app.errors import DeviceLost, InferenceFailed
 
 RECOVERY_S = 60.0
 """How long a lowered limit holds before it doubles."""
@@ -63,7 +63,10 @@ class BatchRunner(Generic[Item, Result]):
         return 0.0 if began is None else time.monotonic() - began
 
     def run(self, items: Sequence[Item]) -> Outcome[Result]:
-        """The batch's outcome; an item that fails even alone gets InferenceFailed."""
+        """The batch's outcome; an item that fails even alone gets InferenceFailed.
+
+        Raises DeviceLost if `run` does: smaller batches would fare no better.
+        """
         self._passes = self._out_of_memory = 0
         answers = self._run_halving(items)
         return Outcome(answers, self._passes, self._out_of_memory)
@@ -73,6 +76,8 @@ class BatchRunner(Generic[Item, Result]):
         if len(items) <= self._limit.items:
             try:
                 return [*self._run_once(items)]
+            except DeviceLost:
+                raise
             except Exception as error:
                 if isinstance(error, MemoryError):
                     self._out_of_memory += 1

@@ -45,7 +45,8 @@ class Engine(Protocol):
     def align(self, crops: Sequence[Image]) -> list[Alignment]:
         """Align crops of 256×256×3 uint8 RGB, in order; each answer independent of the others.
 
-        Raises MemoryError, with the device's memory freed, if it has no room for so many.
+        Raises MemoryError, with the device's memory freed, if it has no room for so many, and
+        DeviceLost if the device will answer nothing any more.
         """
         ...
 

@@ -16,10 +16,14 @@ from torch import Tensor, nn
 
 from app.engine import Alignment, EngineName, split
 from app.engine.aligner import Aligner
+from app.errors import DeviceLost
 from app.imaging.crop import Image
 from app.lwbafa import INPUT_PX, BoundaryAwareNetwork, Markup
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
+
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
+"""What CUDA, cuBLAS and cuDNN say of it in errors that are not PyTorch's OutOfMemoryError."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +46,11 @@ class CudaEngine:
         torch.backends.cudnn.benchmark = True  # the shapes are few and fixed
         aligner = Aligner(halved(network), markup)
         self._align = aligner.to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Capturing needs a stream of its own, and graphs can share memory only if it is the same.
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
         self._batches: dict[int, StaticBatch] = {}
+        self._largest = BUCKETS[-1]
 
     def warm_up(self, max_batch: int) -> None:
         """Capture and run every bucket that batches up to `max_batch` can need.
@@ -58,13 +65,20 @@ class CudaEngine:
             except MemoryError:
                 if size == BUCKETS[0]:
                     raise
+                self._largest = size // 2
                 logger.warning("this GPU has no room for batches of %d faces", size)
 
     def align(self, crops: Sequence[Image]) -> list[Alignment]:
-        """Align crops of 256×256×3 uint8 RGB, in order. Raises MemoryError if they are too many."""
+        """Align crops of 256×256×3 uint8 RGB, in order.
+
+        Raises MemoryError if they are too many, DeviceLost if the GPU answers nothing any more.
+        """
         try:
             return self._align_in_buckets(crops)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                self._check_device()
+                raise
             message = str(error)
         # Not in the handler: its exception holds the tensors that are to be freed.
         torch.cuda.empty_cache()
@@ -72,8 +86,8 @@ class CudaEngine:
 
     def _align_in_buckets(self, crops: Sequence[Image]) -> list[Alignment]:
         answers = []
-        for start in range(0, len(crops), BUCKETS[-1]):
-            part = crops[start : start + BUCKETS[-1]]
+        for start in range(0, len(crops), self._largest):
+            part = crops[start : start + self._largest]
             batch = self._batch(bucket_for(len(part)))
             # Behind them stay older crops: each row is computed on its own, and theirs is dropped.
             np.stack(part, out=batch.crops[: len(part)])
@@ -87,19 +101,27 @@ class CudaEngine:
             self._batches[size] = self._capture(size)
         return self._batches[size]
 
+    def _check_device(self) -> None:
+        """Raise DeviceLost if every call fails from now on, as after an illegal access."""
+        try:
+            self._synchronise()
+        except RuntimeError as error:
+            raise DeviceLost("The GPU answers nothing any more.") from error
+
+    def _synchronise(self) -> None:
+        torch.cuda.synchronize()
+
     @torch.inference_mode()
     def _capture(self, size: int) -> StaticBatch:
         """The copy to the device, the forward pass and the copies back, as one CUDA graph."""
         crops = torch.zeros(size, INPUT_PX, INPUT_PX, 3, dtype=torch.uint8, pin_memory=True)
-        # Capturing needs a stream of its own, and kernels that have been chosen before.
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(stream):
-            for _ in range(3):
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):  # kernels are chosen, which cannot be captured
                 answers = self._align(crops.to("cuda"))
             pinned = [torch.empty(a.shape, dtype=a.dtype, pin_memory=True) for a in answers]
-            stream.synchronize()
+            self._stream.synchronize()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool, stream=stream):
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 answers = self._align(crops.to("cuda", non_blocking=True))
                 for host, on_device in zip(pinned, answers, strict=True):
                     host.copy_(on_device, non_blocking=True)
@@ -117,11 +139,22 @@ def bucket_for(count: int) -> int:
     return next((size for size in BUCKETS if count <= size), BUCKETS[-1])
 
 
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether a device error, or one beneath it, is for want of memory.
+
+    Beneath it, since a capture that is broken off ends with an error of its own.
+    """
+    if error is None:
+        return False
+    said = isinstance(error, torch.OutOfMemoryError) or any(s in str(error) for s in OUT_OF_MEMORY)
+    return said or is_out_of_memory(error.__context__)
+
+
 def halved(network: BoundaryAwareNetwork) -> BoundaryAwareNetwork:
     """The network with its convolutions in half precision, 97 % of its arithmetic.
 
-    What follows them stays in single precision: half resolves coordinates around 0.5 only to an
-    eighth of a pixel.
+    What follows them stays in single precision, but for TF32 inside convolutions where the GPU has
+    it: half resolves coordinates around 0.5 only to an eighth of a pixel.
     """
     network.half()
     network.boundary_stage.register_forward_pre_hook(lambda _, inputs: (inputs[0].half(),))

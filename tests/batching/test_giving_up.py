@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from app.batching import Batcher
-from app.errors import InternalError, NotReady
+from app.errors import DeviceLost, InternalError, NotReady
 from tests.batching.device import (
     PATIENCE_S,
     Answers,
@@ -40,7 +40,7 @@ async def refused(batcher: Numbers) -> None:
     assert "Retry-After" in error.value.headers
 
 
-@pytest.mark.parametrize("fatal", [Fatal, SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("fatal", [Fatal, SystemExit, KeyboardInterrupt, DeviceLost])
 async def test_a_pass_that_ends_the_thread_leaves_nobody_waiting(
     fatal: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from app.checkpoints import Checkpoint
 from app.engine.aligner import Aligner
-from app.engine.cuda_engine import BUCKETS, CudaEngine, StaticBatch, bucket_for, halved
+from app.engine.cuda_engine import (
+    BUCKETS,
+    CudaEngine,
+    StaticBatch,
+    bucket_for,
+    halved,
+    is_out_of_memory,
+)
+from app.errors import DeviceLost
 from app.imaging.crop import Image
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -20,6 +28,7 @@ class Echo(CudaEngine):
 
     def __init__(self) -> None:
         self._batches: dict[int, StaticBatch] = {}
+        self._largest = BUCKETS[-1]
         self.ran: list[int] = []
 
     def _capture(self, size: int) -> StaticBatch:
@@ -90,9 +99,65 @@ def test_a_small_device_warms_up_what_it_has_room_for(caplog: pytest.LogCaptureF
     assert [record.args for record in caplog.records] == [(16,), (8,)]
 
 
+def test_a_size_that_did_not_fit_in_warm_up_is_not_tried_again() -> None:
+    engine = Full(room=4)
+    engine.warm_up(8)
+    tried = len(engine.seen)
+    assert len(engine.align(numbered(8))) == 8
+    assert engine.ran[-2:] == [4, 4]
+    assert len(engine.seen) == tried
+
+
 def test_a_device_without_room_for_one_crop_does_not_warm_up() -> None:
     with pytest.raises(MemoryError):
         Full(room=0).warm_up(16)
+
+
+def broken_capture() -> RuntimeError:
+    """How a capture ends that ran out of memory: with an error of its own."""
+    error = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    error.__context__ = torch.OutOfMemoryError("CUDA out of memory")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("Tried to allocate 2 GiB"), True),
+        (torch.AcceleratorError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (broken_capture(), True),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False),
+        (None, False),
+    ],
+)
+def test_what_is_for_want_of_memory(error: BaseException | None, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+class Failing(Echo):
+    """A device that fails, for this once or for good."""
+
+    def __init__(self, for_good: bool) -> None:
+        super().__init__()
+        self.for_good = for_good
+
+    def _capture(self, size: int) -> StaticBatch:
+        raise torch.AcceleratorError(f"CUDA error: launch failure in a batch of {size}")
+
+    def _synchronise(self) -> None:
+        if self.for_good:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+
+@pytest.mark.parametrize(
+    ("for_good", "raised"), [(False, torch.AcceleratorError), (True, DeviceLost)]
+)
+def test_a_device_that_fails_for_good_is_told_from_one_that_failed_once(
+    for_good: bool, raised: type[Exception]
+) -> None:
+    with pytest.raises(raised):
+        Failing(for_good).align(numbered(1))
 
 
 def test_what_an_earlier_batch_left_is_not_answered() -> None:
