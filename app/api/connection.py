@@ -93,6 +93,7 @@ class Connection(HttpToolsProtocol):
         self._in_headers = True
         self._fruitless_bytes = 0
         self._bore_fruit = False
+        self._ended_body = False
 
     @property
     def _is_between_requests(self) -> bool:
@@ -125,7 +126,7 @@ class Connection(HttpToolsProtocol):
     # What the caller sends
 
     def data_received(self, data: bytes) -> None:
-        self._bore_fruit = False
+        self._bore_fruit = self._ended_body = False
         super().data_received(data)
         # Headers, trailers and chunk extensions are bytes without a body; the parser keeps some.
         self._fruitless_bytes = 0 if self._bore_fruit else self._fruitless_bytes + len(data)
@@ -134,11 +135,15 @@ class Connection(HttpToolsProtocol):
         if self._fruitless_bytes > MAX_HEADER_BYTES:
             self._refuse(_too_large())
         elif self._is_between_requests:
-            # Also while the rest of a body comes in that was answered before its end.
-            self._headers_due.start()
+            if self._ended_body:
+                self._on_rest_complete()
+            else:
+                # Also while the rest of a body comes in that was answered before its end.
+                self._headers_due.start()
 
     def on_message_begin(self) -> None:
         self._in_headers = True
+        self._ended_body = False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -158,6 +163,18 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._bore_fruit = True
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._ended_body = True
+        super().on_message_complete()
+
+    def _on_rest_complete(self) -> None:
+        """Nothing is owed any more: wait for the next request, which uvicorn has ceased to do."""
+        self._headers_due.stop()
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def _on_headers_late(self) -> None:
         self._metrics.closed_connections.labels("slow").inc()

@@ -1,4 +1,4 @@
-"""Tells callers to close their connections while the process is leaving."""
+"""Closes connections, of a leaving process and where callers ask it, without losing an answer."""
 
 import asyncio
 from contextlib import suppress
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.service import Service
 
-# How long an answered caller may go on sending what nobody reads.
+# How long a leaving process lets an answered caller go on sending what nobody reads.
 LINGER_S = 2.0
 
 
@@ -16,7 +16,7 @@ class HangUp:
 
     A proxy that keeps connections thus moves on to another instance. A connection that is closed
     while its caller still sends is reset, and the caller may lose the answer: so the rest of a body
-    that was refused is awaited for a while, after the answer.
+    that was refused is awaited for a while, after the answer, as on a connection that is kept.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -27,7 +27,9 @@ class HangUp:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        received = closing = lingering = False
+        closing = _is_to_be_closed(scope)
+        linger_s = self._service.settings.header_timeout_ms / 1000
+        received = lingering = False
 
         async def watched_receive() -> Message:
             nonlocal received
@@ -36,10 +38,11 @@ class HangUp:
             return message
 
         async def closing_send(message: Message) -> None:
-            nonlocal closing, lingering
-            if message["type"] == "http.response.start" and self._service.leaving:
-                closing = True
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            nonlocal closing, linger_s, lingering
+            if message["type"] == "http.response.start":
+                if self._service.leaving:
+                    closing, linger_s = True, LINGER_S
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
             elif closing and not received and not message.get("more_body", False):
                 lingering = True
                 message["more_body"] = True
@@ -48,7 +51,14 @@ class HangUp:
         await self._app(scope, watched_receive, closing_send)
         if lingering:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_S):
+                async with asyncio.timeout(linger_s):
                     while not received:
                         await watched_receive()
             await send({"type": "http.response.body"})
+
+
+def _is_to_be_closed(scope: Scope) -> bool:
+    """Whether the caller wants one answer on this connection and no more (RFC 9112, 9.3)."""
+    lines = [value.lower() for name, value in scope["headers"] if name == b"connection"]
+    options = [option.strip() for line in lines for option in line.split(b",")]
+    return scope["http_version"] == "1.0" or b"close" in options

@@ -138,6 +138,35 @@ def test_a_body_that_was_answered_before_its_end_is_not_read_for_ever(url: str) 
             time.sleep(0.1)
 
 
+def test_a_connection_is_kept_once_the_rest_of_an_answered_body_is_in(url: str) -> None:
+    late = 'lwbafa_closed_connections_total{reason="slow"}'
+    before = metric(url, late)
+    with connect(url, head("text/plain", "Content-Length: 1000000")) as caller:
+        assert caller.recv(4096).startswith(b"HTTP/1.1 415 ")
+        caller.sendall(b"a" * 1_000_000)
+        time.sleep(1.5 * HEADER_S)
+        caller.sendall(LIVEZ)
+        assert alive(caller)
+    assert metric(url, late) == before
+
+
+@pytest.mark.parametrize(
+    ("version", "lines"),
+    [("1.0", ()), ("1.1", ("Connection: close",)), ("1.1", ("Connection: x, Close",))],
+)
+def test_a_caller_who_wants_no_more_gets_the_refusal_of_a_body_that_nobody_reads(
+    url: str, version: str, lines: tuple[str, ...]
+) -> None:
+    body = bytes(8_000_000)
+    asked = head("text/plain", f"Content-Length: {len(body)}", *lines)
+    with connect(url, asked.replace(b"HTTP/1.1", f"HTTP/{version}".encode()) + body) as caller:
+        answer = b""
+        while more := caller.recv(65536):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert answer.endswith(b"}")
+
+
 @pytest.mark.parametrize(
     ("start", "filler"),
     [
