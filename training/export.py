@@ -23,7 +23,7 @@ from app.errors import StartupError
 from app.lwbafa import MARKUPS
 from training.datasets import DatasetError, load_faces
 from training.evaluate import TEST_SOURCES
-from training.gate import measure_engines, write_manifest
+from training.gate import draft, measure_engines, write_manifest
 from training.recipe import Recipe, RecipeError
 
 
@@ -44,8 +44,6 @@ def main() -> None:
         landmark_count = MARKUPS[recipe.markup].landmark_count
         faces = load_faces(arguments.data, arguments.test_sources, landmark_count)
         weights = (arguments.run / "network.safetensors").read_bytes()
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "model.safetensors").write_bytes(weights)
         manifest = Manifest(
             name=arguments.out.name,
             version=arguments.version,
@@ -63,8 +61,10 @@ def main() -> None:
             ),
             accuracy=(),
         )
-        write_manifest(arguments.out, manifest)
-        measure_engines(arguments.out, faces, ", ".join(arguments.test_sources))
+        with draft(arguments.out) as folder:
+            (folder / manifest.weights_file).write_bytes(weights)
+            write_manifest(folder, manifest)
+            measure_engines(folder, faces, ", ".join(arguments.test_sources))
     except (OSError, ValueError, StartupError, RecipeError, DatasetError) as error:
         sys.exit(f"training.export: {error}")
 

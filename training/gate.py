@@ -8,8 +8,11 @@ where the network's code, OpenVINO or the crops have changed under the same weig
 """
 
 import argparse
+import shutil
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,6 @@ from training.evaluate import TEST_SOURCES, Protocol, measure, with_boxes
 def measure_engines(folder: Path, faces: Sequence[Face], dataset: str) -> None:
     """Fill in `accuracy` and `engines` of a checkpoint's manifest, and print them.
 
-    Takes faces and not where they lie, so that nobody finds them missing once weights are written.
     Raises StartupError.
     """
     checkpoint = load_checkpoint(folder)
@@ -88,6 +90,19 @@ def summary(manifest: Manifest) -> str:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write a checkpoint's `manifest.json`."""
     (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
+
+
+@contextmanager
+def draft(folder: Path) -> Iterator[Path]:
+    """A copy of a checkpoint's folder to write in, which replaces it unless an error comes."""
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary, "draft")
+        if folder.exists():
+            shutil.copytree(folder, copy)
+        else:
+            copy.mkdir()
+        yield copy
+        shutil.copytree(copy, folder, dirs_exist_ok=True)
 
 
 def main() -> None:

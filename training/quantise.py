@@ -26,7 +26,7 @@ from app.lwbafa import INPUT_PX
 from app.quiet_openvino import ops, ov
 from training.datasets import DatasetError, Face, load_faces
 from training.evaluate import TEST_SOURCES
-from training.gate import measure_engines, write_manifest
+from training.gate import draft, measure_engines, write_manifest
 from training.recipe import Recipe, RecipeError
 
 CALIBRATION_CROPS = 300
@@ -146,8 +146,9 @@ def main() -> None:
         faces = load_faces(arguments.data, sources, landmark_count)
         test_faces = load_faces(arguments.data, arguments.test_sources, landmark_count)
         model = quantised(converted(checkpoint), calibration_crops(faces))
-        write_int8(arguments.checkpoint, model)
-        measure_engines(arguments.checkpoint, test_faces, ", ".join(arguments.test_sources))
+        with draft(arguments.checkpoint) as folder:
+            write_int8(folder, model)
+            measure_engines(folder, test_faces, ", ".join(arguments.test_sources))
     except (OSError, StartupError, RecipeError, DatasetError) as error:
         sys.exit(f"training.quantise: {error}")
 

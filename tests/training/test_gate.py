@@ -19,7 +19,7 @@ from tests.conftest import ASTRONAUT_POINTS
 from training import export
 from training.datasets import Face, load_faces
 from training.evaluate import Measured, Protocol
-from training.gate import heatmap_difference, measure_engines, summary
+from training.gate import draft, heatmap_difference, measure_engines, summary
 from training.quantise import calibration_crops, quantised, write_int8
 
 BOX = FaceBox.around(np.array(list(ASTRONAUT_POINTS.values())))
@@ -100,14 +100,30 @@ def test_int8_is_made_of_the_weights_and_measured_with_the_other_engines(
     assert "openvino-int8" in summary(manifest)
 
 
-def test_an_export_without_its_test_faces_writes_nothing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("absent", "absent: no such folder"), ("set", "does not fit the network")],
+)
+def test_an_export_that_fails_leaves_the_checkpoint_as_it_was(
+    source: str, said: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    out = Path(shutil.copytree(Settings().checkpoint_dir, tmp_path / "made"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
     recipe = Path(export.__file__).parent / "recipes" / "lwbafa-300w68-cpu.toml"
     where = ["--run", str(tmp_path), "--recipe", str(recipe), "--data", str(data)]
-    what = ["--version", "1.0.0", "--terms", "none", "--out", str(tmp_path / "made")]
-    monkeypatch.setattr("sys.argv", ["training.export", *where, *what, "--test-sources", "absent"])
+    what = ["--version", "1.0.0", "--terms", "none", "--out", str(out), "--test-sources", source]
+    monkeypatch.setattr("sys.argv", ["training.export", *where, *what])
     (tmp_path / "network.safetensors").write_bytes(b"any")
-    with pytest.raises(SystemExit, match="absent: no such folder"):
+    with pytest.raises(SystemExit, match=said):
         export.main()
-    assert not (tmp_path / "made").exists()
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_draft_replaces_the_folder_once_it_is_finished(tmp_path: Path) -> None:
+    made = tmp_path / "new" / "made"
+    with draft(made) as folder:
+        (folder / "a").write_text("1")
+        assert not made.exists()
+    with draft(made) as folder:
+        (folder / "b").write_text((folder / "a").read_text() + "2")
+    assert {path.name: path.read_text() for path in made.iterdir()} == {"a": "1", "b": "12"}
