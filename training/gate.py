@@ -94,15 +94,22 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 @contextmanager
 def draft(folder: Path) -> Iterator[Path]:
-    """A copy of a checkpoint's folder to write in, which replaces it unless an error comes."""
+    """A copy of a checkpoint's folder; what was written in it replaces files there at the end.
+
+    Not after an error. Files that nobody wrote stay as they are by then, the model card for one.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary, "draft")
         if folder.exists():
             shutil.copytree(folder, copy)
         else:
             copy.mkdir()
+        before = {path: path.stat().st_mtime_ns for path in copy.iterdir()}
         yield copy
-        shutil.copytree(copy, folder, dirs_exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in copy.iterdir():
+            if path.stat().st_mtime_ns != before.get(path):
+                shutil.copyfile(path, folder / path.name)
 
 
 def main() -> None:

@@ -121,6 +121,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_due.stop()
         self._answer_due.stop()
+        # uvicorn leaves it after a reset, and with it this connection and its last upload.
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     # What the caller sends
@@ -166,11 +168,11 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._ended_body = True
+        self._headers_due.stop()
         super().on_message_complete()
 
     def _on_rest_complete(self) -> None:
         """Nothing is owed any more: wait for the next request, which uvicorn has ceased to do."""
-        self._headers_due.stop()
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler

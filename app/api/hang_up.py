@@ -7,8 +7,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.service import Service
 
-# How long a leaving process lets an answered caller go on sending what nobody reads.
-LINGER_S = 2.0
+# How long an answered caller may go on sending what nobody reads: less than a process that ends
+# waits for what it still sends.
+LINGER_S = 4.0
 
 
 class HangUp:
@@ -16,7 +17,7 @@ class HangUp:
 
     A proxy that keeps connections thus moves on to another instance. A connection that is closed
     while its caller still sends is reset, and the caller may lose the answer: so the rest of a body
-    that was refused is awaited for a while, after the answer, as on a connection that is kept.
+    that was refused is awaited for a while, after the answer.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -28,7 +29,6 @@ class HangUp:
             await self._app(scope, receive, send)
             return
         closing = _is_to_be_closed(scope)
-        linger_s = self._service.settings.header_timeout_ms / 1000
         received = lingering = False
 
         async def watched_receive() -> Message:
@@ -38,10 +38,10 @@ class HangUp:
             return message
 
         async def closing_send(message: Message) -> None:
-            nonlocal closing, linger_s, lingering
+            nonlocal closing, lingering
             if message["type"] == "http.response.start":
                 if self._service.leaving:
-                    closing, linger_s = True, LINGER_S
+                    closing = True
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             elif closing and not received and not message.get("more_body", False):
                 lingering = True
@@ -51,7 +51,7 @@ class HangUp:
         await self._app(scope, watched_receive, closing_send)
         if lingering:
             with suppress(TimeoutError):
-                async with asyncio.timeout(linger_s):
+                async with asyncio.timeout(LINGER_S):
                     while not received:
                         await watched_receive()
             await send({"type": "http.response.body"})

@@ -1,7 +1,9 @@
 """Callers who are slow, endless or many, over real sockets."""
 
+import asyncio
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -12,8 +14,12 @@ from threading import Event
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
+from uvicorn import Config
+from uvicorn.server import ServerState
 
-from app.api.connection import MAX_HEADER_BYTES
+from app.api.connection import MAX_HEADER_BYTES, Connection, ConnectionLimits
+from app.telemetry import Metrics
 from tests.api.raw import connect, head, metric, rest
 from tests.conftest import running_server
 
@@ -138,16 +144,60 @@ def test_a_body_that_was_answered_before_its_end_is_not_read_for_ever(url: str) 
             time.sleep(0.1)
 
 
+def refused(caller: socket.socket) -> bool:
+    """Whether the type of the body was refused, once the whole answer is in."""
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += (more := caller.recv(4096))
+        if not more:
+            return False
+    return answer.startswith(b"HTTP/1.1 415 ")
+
+
 def test_a_connection_is_kept_once_the_rest_of_an_answered_body_is_in(url: str) -> None:
     late = 'lwbafa_closed_connections_total{reason="slow"}'
     before = metric(url, late)
     with connect(url, head("text/plain", "Content-Length: 1000000")) as caller:
-        assert caller.recv(4096).startswith(b"HTTP/1.1 415 ")
+        assert refused(caller)
         caller.sendall(b"a" * 1_000_000)
         time.sleep(1.5 * HEADER_S)
         caller.sendall(LIVEZ)
         assert alive(caller)
     assert metric(url, late) == before
+
+
+def test_the_request_behind_a_refused_body_has_its_own_time(url: str) -> None:
+    with connect(url, head("text/plain", "Content-Length: 2")) as caller:
+        assert refused(caller)
+        caller.sendall(b"a")
+        time.sleep(0.75 * HEADER_S)
+        caller.sendall(b"a" + LIVEZ[:10])
+        time.sleep(0.75 * HEADER_S)
+        caller.sendall(LIVEZ[10:])
+        assert alive(caller)
+
+
+async def test_nothing_is_kept_of_a_connection_that_was_reset() -> None:
+    config = Config(PlainTextResponse("any"), log_config=None)
+    config.load()
+    limits, made = ConnectionLimits(10, HEADER_S, ANSWER_S), list[Connection]()
+
+    def connection() -> Connection:
+        made.append(Connection(config, ServerState(), {}, limits=limits, metrics=Metrics()))
+        return made[0]
+
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(connection, "127.0.0.1", 0) as server:
+        caller = socket.create_connection(server.sockets[0].getsockname())
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        caller.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.to_thread(caller.recv, 4096)
+        assert made[0].timeout_keep_alive_task is not None
+        caller.close()  # by a reset
+        while not made[0].transport.is_closing():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        assert made[0].timeout_keep_alive_task is None
 
 
 @pytest.mark.parametrize(

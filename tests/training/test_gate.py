@@ -126,4 +126,9 @@ def test_a_draft_replaces_the_folder_once_it_is_finished(tmp_path: Path) -> None
         assert not made.exists()
     with draft(made) as folder:
         (folder / "b").write_text((folder / "a").read_text() + "2")
-    assert {path.name: path.read_text() for path in made.iterdir()} == {"a": "1", "b": "12"}
+        (made / "a").write_text("edited meanwhile")
+    written = {path.name: path.read_text() for path in made.iterdir()}
+    assert written == {"a": "edited meanwhile", "b": "12"}
+    with draft(made) as folder:
+        (folder / "a").write_text("3")
+    assert (made / "a").read_text() == "3"
