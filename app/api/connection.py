@@ -173,7 +173,6 @@ class Connection(HttpToolsProtocol):
 
     def _on_rest_complete(self) -> None:
         """Nothing is owed any more: wait for the next request, which uvicorn has ceased to do."""
-        self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )

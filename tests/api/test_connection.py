@@ -30,14 +30,24 @@ CONNECTIONS = 600
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def alive(caller: socket.socket) -> bool:
-    """Whether one request for liveness was answered, in full."""
+def answer_up_to(caller: socket.socket, end: bytes) -> bytes:
+    """The answer that ends so; nothing if the connection ends before it."""
     answer = b""
-    while not answer.endswith(b"\r\n\r\nlive"):
+    while not answer.endswith(end):
         answer += (more := caller.recv(4096))
         if not more:
-            return False
-    return answer.startswith(b"HTTP/1.1 200 ")
+            return b""
+    return answer
+
+
+def alive(caller: socket.socket) -> bool:
+    """Whether one request for liveness was answered, in full."""
+    return answer_up_to(caller, b"\r\n\r\nlive").startswith(b"HTTP/1.1 200 ")
+
+
+def refused(caller: socket.socket) -> bool:
+    """Whether the type of the body was refused, in full."""
+    return answer_up_to(caller, b"}").startswith(b"HTTP/1.1 415 ")
 
 
 @pytest.fixture(scope="module")
@@ -142,16 +152,6 @@ def test_a_body_that_was_answered_before_its_end_is_not_read_for_ever(url: str) 
             assert time.monotonic() < give_up
             caller.sendall(b"a")
             time.sleep(0.1)
-
-
-def refused(caller: socket.socket) -> bool:
-    """Whether the type of the body was refused, once the whole answer is in."""
-    answer = b""
-    while not answer.endswith(b"}"):
-        answer += (more := caller.recv(4096))
-        if not more:
-            return False
-    return answer.startswith(b"HTTP/1.1 415 ")
 
 
 def test_a_connection_is_kept_once_the_rest_of_an_answered_body_is_in(url: str) -> None:

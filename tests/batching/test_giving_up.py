@@ -40,7 +40,7 @@ async def refused(batcher: Numbers) -> None:
     assert "Retry-After" in error.value.headers
 
 
-@pytest.mark.parametrize("fatal", [Fatal, SystemExit, KeyboardInterrupt, DeviceLost])
+@pytest.mark.parametrize("fatal", [Fatal, SystemExit, KeyboardInterrupt, GeneratorExit, DeviceLost])
 async def test_a_pass_that_ends_the_thread_leaves_nobody_waiting(
     fatal: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:

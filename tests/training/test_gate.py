@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -121,6 +122,10 @@ def test_an_export_that_fails_leaves_the_checkpoint_as_it_was(
 
 def test_a_draft_replaces_the_folder_once_it_is_finished(tmp_path: Path) -> None:
     made = tmp_path / "new" / "made"
+    with suppress(OSError), draft(made) as folder:
+        (folder / "a").write_text("0")
+        raise OSError("broken off")
+    assert not made.parent.exists()
     with draft(made) as folder:
         (folder / "a").write_text("1")
         assert not made.exists()
