@@ -1,10 +1,10 @@
 """Every failure that a caller or an operator can meet, each with its status and stable code.
 
-Callers get them as RFC 9457 problem documents.
+Callers get them as RFC 9457 problem documents. What the library raises knows no HTTP:
+`as_request_error` tells which answer it is.
 
-    ServiceError
+    LwbafaError               the library's root (`lwbafa.errors`)
     ├── StartupError          the process ends before it serves (not an HTTP answer)
-    ├── DeviceLost            the process ends, since only a restart helps (not an HTTP answer)
     └── RequestError          an HTTP answer
         ├── BadRequest, EmptyBody, NotAnImage, TruncatedImage, BadMultipart 400
         ├── ApiKeyMissing, ApiKeyWrong                                     401
@@ -24,29 +24,34 @@ Callers get them as RFC 9457 problem documents.
 from collections.abc import Mapping
 from typing import ClassVar
 
+from lwbafa import errors as library
+from lwbafa.errors import LwbafaError
 
-class ServiceError(Exception):
-    """Root of everything this service raises on purpose."""
+CLIENT_CLOSED_REQUEST = 499
+"""The status, in metrics and logs, of a request whose caller left before an answer began."""
 
 
-class StartupError(ServiceError):
+class StartupError(LwbafaError):
     """The service cannot start: one line says why, and the process exits non-zero."""
 
 
-class DeviceLost(ServiceError):
-    """The device will answer nothing any more in this process."""
-
-
-class RequestError(ServiceError):
+class RequestError(LwbafaError):
     """A request that cannot be answered; the message is the problem document's detail."""
 
     status: ClassVar[int]
     code: ClassVar[str]
     title: ClassVar[str]
 
-    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.retry_after_s = retry_after_s
         self.headers = dict(headers or {})
 
 
@@ -146,3 +151,23 @@ class NotReady(RequestError):
 
 class DeadlineExceeded(RequestError):
     status, code, title = 504, "deadline_exceeded", "The answer would have come too late"
+
+
+ANSWERS: Mapping[type[LwbafaError], type[RequestError]] = {
+    library.EmptyPhotograph: EmptyBody,
+    library.UnsupportedFormat: UnsupportedMediaType,
+    library.NotAnImage: NotAnImage,
+    library.TruncatedImage: TruncatedImage,
+    library.TooManyPixels: TooManyPixels,
+    library.InvalidBox: InvalidParameter,
+    library.InferenceFailed: InferenceFailed,
+}
+"""The answer to each error of the library that a request can meet."""
+
+
+def as_request_error(error: Exception) -> RequestError | None:
+    """The answer to an error: its own, or that of the library's error; None for a bug."""
+    if isinstance(error, RequestError):
+        return error
+    answer = ANSWERS.get(type(error)) if isinstance(error, LwbafaError) else None
+    return answer(str(error)) if answer else None

@@ -1,224 +1,165 @@
-"""Everything one process holds: the checkpoint, the detector, the batcher, the workers."""
+"""Everything one process holds, put together: models, detector, device, workers, intake."""
 
-import asyncio
-import logging
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-from app.batching import Batcher
-from app.batching.batcher import retry_after
-from app.checkpoints import Checkpoint, load_checkpoint
-from app.detection.centerface import CenterFace
-from app.engine import Alignment, Engine
-from app.engine.choose import create_engine
-from app.errors import NotReady, QueueFull
-from app.imaging.crop import Image
+from app.batching import Batcher, BatchReport, Device
+from app.errors import NotReady
+from app.intake import Intake
+from app.metrics import Metrics
+from app.models import LoadedModel, Models
 from app.pipeline import Pipeline
-from app.settings import Settings, granted_cpus
-from app.telemetry import Metrics
+from app.readiness import Readiness
+from app.settings import Settings
+from app.workers import Workers
+from lwbafa.aligner import FaceAligner
+from lwbafa.checkpoint import Checkpoint
+from lwbafa.cpus import granted_cpus
+from lwbafa.detection.choose import DetectorOptions, create_detector
+from lwbafa.engine import Engine
+from lwbafa.engine.choose import EngineOptions, create_engine
+from lwbafa.imaging.header import ImageLimits
 
-logger = logging.getLogger(__name__)
-
-# When the service stops, all callers are answered: what the device still does is for nobody.
 LAST_BATCH_S = 2.0
+"""How long a stop waits for the device: by then every caller has its answer; nobody waits for the
+last batch."""
 
-MakeEngine = Callable[[Checkpoint, Settings], Engine]
+MakeEngine = Callable[[Checkpoint, EngineOptions], Engine]
 
 
 class Service:
-    """The loaded service. Raises StartupError if the checkpoint or the detector is not right."""
+    """The loaded service. Raises LoadError or StartupError if a model or the detector is wrong."""
 
     def __init__(self, settings: Settings, make_engine: MakeEngine = create_engine) -> None:
         # Concurrency comes from the workers; OpenCV's own threads would only contend with them.
         cv2.setNumThreads(1)
         self.settings = settings
         self.metrics = Metrics()
-        self.checkpoint = load_checkpoint(settings.checkpoint_dir)
-        self._detector = CenterFace.of_settings(settings)
-        engine = make_engine(self.checkpoint, settings)
-        self._batcher: Batcher[Image, Alignment] = Batcher(
-            engine.align,
-            max_batch=settings.max_batch_faces,
-            max_queue=settings.max_queue_faces,
-            prepare=partial(engine.warm_up, settings.max_batch_faces),
-            on_batch=self.metrics.observe_batch,
-        )
-        self._worker_count = settings.worker_threads or granted_cpus()
-        self.workers = ThreadPoolExecutor(self._worker_count, "worker")
-        self.pipeline = Pipeline(
-            self._detector,
-            self._batcher,
-            self.workers,
-            settings.max_image_pixels,
-            settings.max_image_side_px,
-        )
-        self._inflight = 0
-        self._taken: set[asyncio.Timeout] = set()
-        self._detector_ready = threading.Event()
-        self._detector_failure: str | None = None
-        self._draining = False
-        self._stopping = False
-        self._export_state(engine)
+        self._make_engine = make_engine
+        self._device = Device()
+        self._detector = create_detector(detector_options(settings))
+        self.models = Models([self._load(folder) for folder in settings.checkpoint_dirs])
+        self._workers = Workers(settings.worker_threads or granted_cpus())
+        self.workers = self._workers.executor
+        self.readiness = Readiness(self._device, self._workers)
+        self.intake = Intake(settings.max_inflight_requests, self.expected_wait_s)
+        limits = ImageLimits(settings.max_image_pixels, settings.max_image_side_px)
+        self.pipeline = Pipeline(self.workers, limits)
+        self._export_state()
 
     def start(self) -> None:
-        """Begin to warm up; `not_ready_reasons` tells when it is done."""
-        self._batcher.start()
-        threading.Thread(target=self._warm_up_detector, name="warm-up", daemon=True).start()
+        """Begin to warm up; `readiness` tells when it is done."""
+        self._device.start()
+        side = self.settings.detection_longest_side_px
+        # Each worker loads a detector of its own, so that no caller pays for it.
+        self._workers.warm_up(lambda: self._detector.detect(np.zeros((side, side, 3), np.uint8)))
 
     def drain(self) -> None:
         """Ask for no more traffic, but serve what comes."""
-        self._draining = True
+        self.readiness.draining = True
 
     def stop_admitting(self) -> None:
-        """Refuse what comes; what was taken has as long as a request may take."""
-        self._stopping = True
-        self._end_requests_in(self.settings.request_deadline_ms / 1000)
+        """Refuse what comes; what is in progress has as long as a request may take."""
+        self.readiness.stopping = True
+        self.intake.end_in(self.settings.request_deadline_ms / 1000)
 
     def abandon(self) -> None:
-        """Answer what was taken at once, with the news that the service has stopped."""
-        self._end_requests_in(0)
+        """Answer what is in progress at once, with the news that the service has stopped."""
+        self.intake.end_in(0)
 
     async def stop(self) -> None:
-        """Stop the threads. To be called once `finished`: a request of now would fail."""
-        self._stopping = True
-        await self._batcher.close(LAST_BATCH_S)
-        # A worker stuck in a decoder is not waited for.
-        self.workers.shutdown(wait=False, cancel_futures=True)
+        """Stop the threads.
+
+        Call only when `finished`: a request that is still running would fail.
+        """
+        self.readiness.stopping = True
+        await self._device.close(LAST_BATCH_S)
+        self._workers.close()
 
     @property
     def finished(self) -> bool:
-        """Whether the service has stopped, and answered all it had taken."""
-        return self._stopping and not self._taken
-
-    @property
-    def leaving(self) -> bool:
-        """Whether this process is about to end, well or not."""
-        return self._draining or self._stopping or self.failure is not None
-
-    @property
-    def failure(self) -> str | None:
-        """Why only a restart helps; None while this process can answer requests."""
-        return self._batcher.failure or self._detector_failure
+        """Whether the service has stopped, and answered all that was in progress."""
+        return self.readiness.stopping and self.intake.empty
 
     def check_progress(self) -> None:
-        """Look whether the network hangs or has died, which shows in `failure`; from any thread."""
-        self._batcher.check_progress(self.settings.forward_timeout_ms / 1000)
+        """Look whether the network hangs or has died, which shows in `readiness.failure`.
 
-    def not_ready_reasons(self) -> list[str]:
-        """Why no traffic should come here now; empty when ready."""
-        return ["draining"] * self._draining + self._not_admitting_reasons()
+        From any thread.
+        """
+        self._device.check_progress(self.settings.forward_timeout_ms / 1000)
 
-    def check_admission(self, deadline_s: float) -> None:
-        """Raise NotReady or QueueFull if a request would be refused now.
+    def refuse_if_late(self, model: LoadedModel, deadline_s: float) -> None:
+        """Raise NotReady or QueueFull if a request for a model would be refused now.
 
         It is to be answered within `deadline_s`: what the queue will not take in time need not be
         read and decoded first.
         """
-        if reasons := self._not_admitting_reasons():
-            raise NotReady(f"Not ready: {', '.join(reasons)}.", headers=retry_after(0))
-        self._check_places()
-        self._batcher.check_admission(1, time.monotonic() + deadline_s)
+        if reasons := self.readiness.not_admitting_reasons():
+            raise NotReady(f"Not ready: {', '.join(reasons)}.", retry_after_s=0)
+        self.intake.refuse_if_full()
+        model.batcher.check_admission(1, time.monotonic() + deadline_s)
 
-    @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """Take a request: a stop waits for its end. Raises NotReady in the block if it cannot."""
-        request = asyncio.timeout(None)
-        self._taken.add(request)
-        try:
-            async with request:
-                yield
-        except TimeoutError as error:
-            if not request.expired():
-                raise
-            raise NotReady("The service has stopped.", headers=retry_after(0)) from error
-        finally:
-            self._taken.discard(request)
+    def expected_wait_s(self) -> float:
+        """Seconds until the work at hand will be done."""
+        return self.models.default.batcher.expected_wait_s()
 
-    def retry_after(self) -> dict[str, str]:
-        """The header that says when the work at hand will be done."""
-        return retry_after(self._batcher.expected_wait_s())
-
-    @contextmanager
-    def admission(self) -> Iterator[None]:
-        """Hold one of the places for requests. Raises QueueFull."""
-        self._check_places()
-        self._inflight += 1
-        try:
-            yield
-        finally:
-            self._inflight -= 1
-
-    def _check_places(self) -> None:
-        if self._inflight >= self.settings.max_inflight_requests:
-            raise QueueFull(
-                f"{self._inflight} requests are in progress already.",
-                headers=self.retry_after(),
-            )
-
-    def _not_admitting_reasons(self) -> list[str]:
-        reasons = ["stopping"] * self._stopping
-        if self.failure:
-            return [*reasons, self.failure]
-        if not self._batcher.prepared:
-            reasons.append("network is warming up")
-        if not self._detector_ready.is_set():
-            reasons.append("detector is warming up")
-        return reasons
-
-    def _end_requests_in(self, seconds: float) -> None:
-        end = asyncio.get_running_loop().time() + seconds
-        for request in self._taken:
-            if not request.expired():
-                request.reschedule(end)
-
-    def _warm_up_detector(self) -> None:
-        """Load each worker's own detector, so that no caller pays for it."""
-        try:
-            self._detect_on_every_worker()
-        except Exception as error:
-            if self._stopping:  # took the workers away
-                return
-            logger.critical("the detector cannot be warmed up", exc_info=error)
-            self._detector_failure = f"the detector's warm-up was ended by {type(error).__name__}"
-        else:
-            self._detector_ready.set()
-
-    def _detect_on_every_worker(self) -> None:
-        together = threading.Barrier(self._worker_count)
-        side = self.settings.detection_longest_side_px
-
-        def warm_up() -> None:
-            together.wait()
-            self._detector.detect(np.zeros((side, side, 3), np.uint8))
-
-        for task in [self.workers.submit(warm_up) for _ in range(self._worker_count)]:
-            task.result()
-
-    def _export_state(self, engine: Engine) -> None:
-        manifest = self.checkpoint.manifest
-        self.metrics.model.info(
-            {
-                "name": manifest.name,
-                "version": manifest.version,
-                "markup": manifest.markup,
-                "sha256": manifest.sha256,
-                "engine": engine.name,
-                "device": engine.device,
-            }
+    def _load(self, folder: Path) -> LoadedModel:
+        """A checkpoint with an engine and a batcher of its own."""
+        checkpoint = Checkpoint.load(folder)
+        engine = self._make_engine(checkpoint, engine_options(self.settings))
+        batcher = Batcher(
+            self._device,
+            engine.align,
+            max_batch=self.settings.max_batch_faces,
+            max_queue=self.settings.max_queue_faces,
+            prepare=partial(engine.warm_up, self.settings.max_batch_faces),
+            on_batch=partial(self._observe, checkpoint.name),
         )
-        self.metrics.queue_faces.set_function(lambda: self._batcher.queued)
-        self.metrics.queue_limit.set(self.settings.max_queue_faces)
-        self.metrics.queue_age.set_function(self._batcher.oldest_age_s)
-        self.metrics.inflight.set_function(lambda: self._inflight)
-        self.metrics.inflight_limit.set(self.settings.max_inflight_requests)
-        self.metrics.upload_limit.set(self.settings.max_held_upload_bytes)
-        self.metrics.batch_limit.set_function(lambda: self._batcher.max_batch)
-        self.metrics.pass_age.set_function(self._batcher.pass_age_s)
-        self.metrics.ready.set_function(lambda: not self.not_ready_reasons())
+        return LoadedModel(FaceAligner(checkpoint, self._detector, engine), batcher)
+
+    def _observe(self, model: str, report: BatchReport) -> None:
+        self.metrics.observe_batch(model, **report._asdict())
+
+    def _export_state(self) -> None:
+        metrics, settings = self.metrics, self.settings
+        for model in self.models:
+            manifest, engine = model.checkpoint.manifest, model.aligner.engine
+            metrics.add_model(
+                model.name,
+                {
+                    "version": manifest.version,
+                    "markup": manifest.markup,
+                    "sha256": manifest.sha256,
+                    "engine": engine.name,
+                    "device": engine.device,
+                },
+                max_queue_faces=settings.max_queue_faces,
+                queue_faces=partial(getattr, model.batcher, "queued"),
+                queue_age_s=model.batcher.oldest_age_s,
+                batch_limit=partial(getattr, model.batcher, "max_batch"),
+            )
+        metrics.inflight.set_function(lambda: self.intake.in_progress)
+        metrics.inflight_limit.set(settings.max_inflight_requests)
+        metrics.upload_limit.set(settings.max_held_upload_bytes)
+        metrics.pass_age.set_function(self._device.pass_age_s)
+        metrics.ready.set_function(lambda: not self.readiness.not_ready_reasons())
+
+
+def detector_options(settings: Settings) -> DetectorOptions:
+    """What the settings ask of the detector."""
+    return DetectorOptions(
+        settings.detector,
+        settings.detector_file,
+        settings.detection_longest_side_px,
+        settings.detection_score_threshold,
+    )
+
+
+def engine_options(settings: Settings) -> EngineOptions:
+    """What the settings ask of every model's engine."""
+    return EngineOptions(settings.engine, settings.device, settings.network_threads)

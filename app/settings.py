@@ -1,17 +1,25 @@
 """Every knob of the service, read from environment variables `LWBAFA_…` and validated at start."""
 
-import math
+import difflib
 import os
-from contextlib import suppress
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import StartupError
+from lwbafa.detection.choose import DETECTORS
+from lwbafa.engine.choose import ENGINES
+from lwbafa.model_store import MODEL_STORE
 
-ROOT = Path(__file__).resolve().parent.parent
+
+def _split(text: Any) -> Any:
+    return (
+        [part.strip() for part in text.split(",") if part.strip()]
+        if isinstance(text, str)
+        else text
+    )
 
 
 class Settings(BaseSettings):
@@ -24,18 +32,19 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line that is written"
     )
-    checkpoint_dir: Path = Field(
-        ROOT / "model_store" / "lwbafa-300w68", description="Folder of the checkpoint to serve"
+    checkpoint_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (MODEL_STORE / "lwbafa-300w68",),
+        min_length=1,
+        description="Folders of the checkpoints to serve, separated by commas; the first is the "
+        "default",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the network runs; auto takes the GPU if there is one"
     )
-    engine: Literal["auto", "torch", "openvino", "openvino-int8"] = Field(
+    engine: str = Field(
         "auto",
-        description="What runs the network; auto takes the fastest that keeps the accuracy",
-    )
-    cache_dir: Path = Field(
-        Path("~/.cache/lwbafa"), description="Keeps what is converted at the first start"
+        description=f"What runs the network: {', '.join(ENGINES)}; auto takes the fastest that "
+        "keeps the accuracy",
     )
     network_threads: int = Field(
         0,
@@ -49,9 +58,9 @@ class Settings(BaseSettings):
         le=256,
         description="Threads that decode, detect and draw; 0 takes one per granted CPU",
     )
-    detector_file: Path = Field(
-        ROOT / "model_store" / "centerface" / "centerface.onnx",
-        description="The CenterFace network",
+    detector: str = Field("centerface", description=f"What finds faces: {', '.join(DETECTORS)}")
+    detector_file: Path | None = Field(
+        None, description="The detector's network; by default the model store's"
     )
     detection_longest_side_px: int = Field(
         640, ge=64, le=2048, description="Photographs are shrunk to this longest side for detection"
@@ -113,6 +122,16 @@ class Settings(BaseSettings):
         0, ge=0, description="Most requests a minute with one API key; 0 sets no limit"
     )
 
+    @field_validator("engine")
+    @classmethod
+    def _engine_is_known(cls, name: str) -> str:
+        return _one_of(name, ("auto", *ENGINES))
+
+    @field_validator("detector")
+    @classmethod
+    def _detector_is_known(cls, name: str) -> str:
+        return _one_of(name, tuple(DETECTORS))
+
     @property
     def wants_api_keys(self) -> bool:
         """Whether `/v1` needs an API key."""
@@ -141,7 +160,9 @@ def read_settings() -> Settings:
     """Settings from the environment. Raises StartupError that names the first wrong variable."""
     known = {f"LWBAFA_{name.upper()}" for name in Settings.model_fields}
     if unknown := {name for name in os.environ if name.startswith("LWBAFA_")} - known:
-        raise StartupError(f"setting {min(unknown)}: there is no such setting")
+        raise StartupError(
+            f"setting {min(unknown)}: there is no such setting{_hint(min(unknown), known)}"
+        )
     try:
         return Settings()
     except ValidationError as error:
@@ -151,17 +172,12 @@ def read_settings() -> Settings:
         raise StartupError(f"setting {names}: {message}" if names else message) from error
 
 
-def granted_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPUs this process may use: its affinity, and its cgroup's quota rounded up."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cpu_quota(cgroup)
-    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+def _one_of(name: str, names: tuple[str, ...]) -> str:
+    if name not in names:
+        raise ValueError(f"must be one of {', '.join(names)}")
+    return name
 
 
-def _cpu_quota(cgroup: Path) -> float | None:
-    """CPUs that the cgroup, version 2 or 1, is granted; None if it has no quota."""
-    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
-        with suppress(OSError, ValueError):  # the other version, or "max": no quota
-            quota, period = (int(n) for f in files for n in (cgroup / f).read_text().split())
-            return quota / period if quota > 0 else None
-    return None
+def _hint(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -20,12 +20,12 @@ import numpy as np
 import skimage.data
 from tqdm import tqdm
 
-from app.detection import Detection
-from app.detection.centerface import CenterFace
-from app.imaging.crop import FaceBox, Image
-from app.lwbafa import MARKUP_68
 from app.settings import read_settings
 from bench.report import Report, Spread, interleaved, print_machine
+from lwbafa.detection import Detection
+from lwbafa.detection.centerface import CenterFace
+from lwbafa.markups import MARKUP_68
+from lwbafa.types import FaceBox, Pixels
 from training.datasets import Face, load_faces
 from training.evaluate import overlap
 
@@ -43,7 +43,7 @@ MATCHING_OVERLAP = 0.3
 class Canvas(NamedTuple):
     """Pixels, where the faces are, and the rectangles that were pasted with them."""
 
-    image: Image
+    image: Pixels
     faces: list[FaceBox]
     pasted: list[FaceBox]
 
@@ -224,7 +224,7 @@ def _pooled(tallies: Sequence[Tally]) -> Tally:
 class _Timed:
     """Milliseconds of one detection; the first, which loads the network, is not measured."""
 
-    def __init__(self, detector: CenterFace, photograph: Image) -> None:
+    def __init__(self, detector: CenterFace, photograph: Pixels) -> None:
         self._detector = detector
         self._photograph = photograph
         detector.detect(photograph)
@@ -241,7 +241,7 @@ def _detector(size: int, threshold: float) -> CenterFace:
     return CenterFace(read_settings().detector_file, size, threshold)
 
 
-def _nobody(random: np.random.Generator) -> Image:
+def _nobody(random: np.random.Generator) -> Pixels:
     """A canvas cut from a photograph without people, mirrored or not."""
     photographs = (
         skimage.data.coffee(),
@@ -258,11 +258,11 @@ def _nobody(random: np.random.Generator) -> Image:
     return cv2.resize(np.ascontiguousarray(cut), (CANVAS_PX, CANVAS_PX))  # type: ignore[return-value]
 
 
-def _grey(_: np.random.Generator) -> Image:
+def _grey(_: np.random.Generator) -> Pixels:
     return np.full((CANVAS_PX, CANVAS_PX, 3), 127, np.uint8)
 
 
-Background = Callable[[np.random.Generator], Image]
+Background = Callable[[np.random.Generator], Pixels]
 BACKGROUNDS: dict[str, Background] = {"photographs": _nobody, "grey": _grey}
 
 

@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from app.checkpoints import Checkpoint, load_checkpoint
-from app.engine import Engine, EngineName
-from app.engine.aligner import Aligner
-from app.engine.choose import FASTEST_FIRST, choose_device, create_engine
-from app.engine.cuda_engine import halved
-from app.imaging.crop import Image
-from app.lwbafa import normalise
-from app.settings import granted_cpus, read_settings
-from bench.photographs import astronaut_crop
+from app.settings import read_settings
 from bench.report import Report, Spread, interleaved, parser, print_machine
+from lwbafa.checkpoint import Checkpoint, EngineName, load_checkpoint
+from lwbafa.cpus import granted_cpus
+from lwbafa.engine import Engine
+from lwbafa.engine.choose import FASTEST_FIRST, choose_device, create_engine
+from lwbafa.engine.cuda_engine import halved
+from lwbafa.network import normalise
+from lwbafa.network.scored import ScoredNetwork
+from lwbafa.types import Pixels
+from proof.harness.photographs import astronaut_crop
 
 BATCHES = (1, 4, 8, 16)
 EAGER = "PyTorch eager fp32, as trained"
@@ -38,7 +39,7 @@ LABELS: dict[EngineName, str] = {
 
 HALF_GRAPHS = "PyTorch fp16, CUDA graphs"
 
-Align = Callable[[Sequence[Image]], object]
+Align = Callable[[Sequence[Pixels]], object]
 
 
 def measure(checkpoint_dir: Path, rounds: int, seconds: float) -> Report:
@@ -98,7 +99,7 @@ def _on_cpu(checkpoint: Checkpoint) -> dict[str, Align]:
 
 def _on_cuda(checkpoint: Checkpoint) -> dict[str, Align]:
     eager = checkpoint.load_network().cuda()
-    half = Aligner(halved(checkpoint.load_network()), checkpoint.markup)
+    half = ScoredNetwork(halved(checkpoint.load_network()), checkpoint.markup)
     half = half.to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
     engine = create_engine(checkpoint, read_settings())
     engine.warm_up(max(BATCHES))
@@ -110,13 +111,13 @@ def _on_cuda(checkpoint: Checkpoint) -> dict[str, Align]:
 
 
 @torch.inference_mode()
-def _align_eagerly(network: nn.Module, device: str, crops: Sequence[Image]) -> None:
+def _align_eagerly(network: nn.Module, device: str, crops: Sequence[Pixels]) -> None:
     batch = normalise(torch.from_numpy(np.stack(crops)).to(device)).contiguous()
     network(batch).points.cpu()  # waits for the device
 
 
 @torch.inference_mode()
-def _align_in_half(aligner: nn.Module, crops: Sequence[Image]) -> None:
+def _align_in_half(aligner: nn.Module, crops: Sequence[Pixels]) -> None:
     for answer in aligner(torch.from_numpy(np.stack(crops)).to("cuda")):
         answer.cpu()
 

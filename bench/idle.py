@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.photographs import astronaut
 from bench.report import Report, Spread, parser, print_machine
-from bench.server import Caller, Server, running_service
+from proof.harness.photographs import astronaut
+from proof.harness.server import Caller, Server, running_service
 
 REST_S = 2.0
 REQUESTS = 8

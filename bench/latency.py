@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.photographs import SIDE_PX, Upload, astronaut, phone_photograph
 from bench.report import Cell, Report, Spread, parser, print_machine
-from bench.server import Caller, running_service
+from proof.harness.photographs import SIDE_PX, Upload, astronaut, phone_photograph
+from proof.harness.server import Caller, running_service
 
 OVERHEAD = "total − network − decode"
 CLIENT = "client's total"

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 from tqdm import tqdm
 
-from bench.photographs import Upload, astronaut
 from bench.report import Report, parser, print_machine
-from bench.server import DEADLINE_S, Server, running_service
+from proof.harness.photographs import Upload, astronaut
+from proof.harness.server import DEADLINE_S, Server, running_service
 
 SIDES_PX = (256, 512, 1024, 2048)
 FORMATS = ("jpeg", "png", "webp")

@@ -16,11 +16,12 @@ import torch
 import uvicorn
 from fastapi import Body, FastAPI
 
-from app.checkpoints import load_checkpoint
-from app.detection.centerface import CenterFace
-from app.imaging.crop import Crop, FaceBox
-from app.lwbafa import INPUT_PX, normalise
 from app.settings import Settings, read_settings
+from lwbafa.checkpoint import INPUT_PX, load_checkpoint
+from lwbafa.detection.centerface import CenterFace
+from lwbafa.imaging.crop import Crop
+from lwbafa.network import normalise
+from lwbafa.types import FaceBox
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -14,7 +14,8 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from app.settings import granted_cpus, read_settings
+from app.settings import read_settings
+from lwbafa.cpus import granted_cpus
 
 NOTE_WIDTH = 100
 

@@ -24,15 +24,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.checkpoints import load_checkpoint
-from app.detection.centerface import CenterFace
-from app.engine.choose import create_engine
-from app.imaging.crop import Crop, FaceBox, Image, Points
-from app.lwbafa import INPUT_PX, MARKUP_68
 from app.settings import ROOT, read_settings
 from bench.engine import faces_per_second, label
-from bench.photographs import FACE, photograph
 from bench.report import Cell, Report, Spread, interleaved, parser, print_machine
+from lwbafa.checkpoint import INPUT_PX, load_checkpoint
+from lwbafa.detection.centerface import CenterFace
+from lwbafa.engine.choose import create_engine
+from lwbafa.imaging.crop import Crop
+from lwbafa.markups import MARKUP_68
+from lwbafa.types import FaceBox, Pixels, Points
+from proof.harness.photographs import FACE, photograph
 from training.datasets import Face, load_faces
 from training.evaluate import TEST_SOURCES, overlap
 from training.metrics import landmark_errors
@@ -60,7 +61,7 @@ SETS = {
 }
 """Where the faces lie, how many points they have, and which of these are the 68."""
 
-Pictures = Sequence[Image]
+Pictures = Sequence[Pixels]
 
 
 class Contender(Protocol):
@@ -101,10 +102,10 @@ class Ours:
     def find(self) -> list[list[Points]]:
         return [self._faces(picture) for picture in self._pictures]
 
-    def _faces(self, picture: Image) -> list[Points]:
+    def _faces(self, picture: Pixels) -> list[Points]:
         return [self._align(picture, found.box) for found in self._detector.detect(picture)]
 
-    def _align(self, picture: Image, box: FaceBox) -> Points:
+    def _align(self, picture: Pixels, box: FaceBox) -> Points:
         crop = Crop.around(box)
         return crop.to_image(self._engine.align([crop.cut(picture, INPUT_PX)])[0].points)
 

@@ -11,14 +11,14 @@ import re
 from functools import partial
 from pathlib import Path
 
-from app.checkpoints import load_checkpoint
-from app.engine.choose import create_engine
 from app.settings import read_settings
 from bench.engine import faces_per_second, label
-from bench.load import PROBE_EVERY_S, Load, saturate
-from bench.photographs import astronaut, astronaut_crop
 from bench.report import Cell, Report, Spread, interleaved, parser, print_machine
-from bench.server import Caller, Server, running_service
+from lwbafa.checkpoint import load_checkpoint
+from lwbafa.engine.choose import create_engine
+from proof.harness.closed_loop import PROBE_EVERY_S, Load, saturate
+from proof.harness.photographs import astronaut, astronaut_crop
+from proof.harness.server import Caller, Server, running_service
 
 NOT_APPLICABLE = "–"
 

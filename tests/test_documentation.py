@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from app import errors
-from app.main import create_app
+from app.api.app import create_app
 from app.service import Service
 from app.settings import Settings
 from tests.conftest import ROOT

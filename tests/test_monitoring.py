@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 
 from app.service import Service
 from app.settings import Settings
-from bench.server import free_port
+from proof.harness.server import free_port
 from tests.conftest import ROOT, running_server
 
 PROMETHEUS = ROOT / "docker" / "prometheus"

@@ -8,15 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging.crop import Crop, FaceBox, Image
-from app.lwbafa import Markup
+from lwbafa.imaging.crop import Crop
+from lwbafa.markups import Markup
+from lwbafa.types import FaceBox, Pixels
 from training.datasets import Face
 from training.recipe import Augmentation
 
 
 def training_crop(
     face: Face, size_px: int, markup: Markup, options: Augmentation, rng: np.random.Generator
-) -> tuple[Image, NDArray[np.float32]]:
+) -> tuple[Pixels, NDArray[np.float32]]:
     """An augmented crop (size_px² RGB) and its landmarks in [0, 1] of it, unclamped."""
     base = Crop.around(FaceBox.around(face.landmarks))
     # Triangular, not uniform: all of the range is seen, most often near the faces users have.
@@ -40,8 +41,8 @@ def training_crop(
 
 
 def flip(
-    image: Image, points: NDArray[np.float32], markup: Markup
-) -> tuple[Image, NDArray[np.float32]]:
+    image: Pixels, points: NDArray[np.float32], markup: Markup
+) -> tuple[Pixels, NDArray[np.float32]]:
     """Mirror a crop and its landmarks (in [0, 1]), which take their mirrored names."""
     mirrored = points[list(markup.flip)]
     mirrored[:, 0] = 1 - mirrored[:, 0]
@@ -52,7 +53,7 @@ def _triangular(limit: float, rng: np.random.Generator) -> float:
     return float(rng.triangular(-limit, 0, limit)) if limit else 0.0
 
 
-def _relight(image: Image, spread: float, rng: np.random.Generator) -> Image:
+def _relight(image: Pixels, spread: float, rng: np.random.Generator) -> Pixels:
     """Scale every channel by a common and a smaller own factor, and shift the brightness."""
     gain = 1 + rng.uniform(-spread, spread) + rng.uniform(-spread, spread, 3) / 4
     offset = 255 * rng.uniform(-spread, spread) / 2
@@ -61,7 +62,7 @@ def _relight(image: Image, spread: float, rng: np.random.Generator) -> Image:
     return cv2.LUT(image, table)  # type: ignore[return-value]
 
 
-def _occlude(image: Image, rng: np.random.Generator) -> Image:
+def _occlude(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Cover a rectangle of up to 40 % of each side with one colour or with noise."""
     size = image.shape[0]
     height, width = (rng.uniform(0.1, 0.4, 2) * size).astype(int)

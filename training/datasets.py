@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.imaging.crop import Image
+from lwbafa.types import Pixels
 
 IMAGE_SUFFIXES = (".webp", ".jpg", ".png")
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
@@ -34,7 +34,7 @@ class Face(NamedTuple):
     """
 
     name: str
-    image: Image
+    image: Pixels
     landmarks: NDArray[np.float32]
     attributes: frozenset[str] = frozenset()
 
@@ -98,7 +98,7 @@ def read_pts(path: Path) -> NDArray[np.float32]:
     return points - 1
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path) -> Pixels:
     """RGB pixels of an image file. Raises DatasetError."""
     # The landmarks lie on the file's own grid, so no EXIF rotation may turn it.
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)

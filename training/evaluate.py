@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from app.checkpoints import Accuracy, load_checkpoint
-from app.detection import FaceDetector
-from app.detection.centerface import CenterFace
-from app.engine import Alignment, Engine
-from app.engine.choose import FASTEST_FIRST, create_engine
-from app.errors import StartupError
-from app.imaging.crop import Crop, FaceBox
-from app.lwbafa import INPUT_PX, Markup
 from app.settings import read_settings
+from lwbafa.checkpoint import INPUT_PX, Accuracy, load_checkpoint
+from lwbafa.detection import FaceDetector
+from lwbafa.detection.centerface import CenterFace
+from lwbafa.engine import Alignment, Engine
+from lwbafa.engine.choose import FASTEST_FIRST, create_engine
+from lwbafa.errors import LoadError
+from lwbafa.imaging.crop import Crop
+from lwbafa.markups import Markup
+from lwbafa.types import FaceBox
 from training.datasets import WFLW_ATTRIBUTES, DatasetError, Face, load_faces
 from training.metrics import auc, failure_rate, landmark_errors
 from training.pictures import draw_curves, face_tile, sheet, write_picture
@@ -179,7 +180,7 @@ def main() -> None:
         boxed = with_boxes(faces, CenterFace.of_settings(settings))
         protocols = measure(engine, checkpoint.markup, boxed)
         rows = summary(protocols)
-    except (StartupError, DatasetError) as error:
+    except (LoadError, DatasetError) as error:
         sys.exit(f"training.evaluate: {error}")
     print(f"{', '.join(arguments.sources)}; engine {engine.name} on {engine.device}")
     print(rows, end="\n\n")

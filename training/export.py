@@ -13,17 +13,12 @@ import platform
 import sys
 from pathlib import Path
 
-from app.checkpoints import (
-    CURRENT_BOX,
-    CURRENT_INPUT,
-    Manifest,
-    Training,
-)
-from app.errors import StartupError
-from app.lwbafa import MARKUPS
+from lwbafa.checkpoint import CURRENT_BOX, CURRENT_INPUT, Manifest, Training
+from lwbafa.errors import LoadError
+from lwbafa.markups import MARKUPS
 from training.datasets import DatasetError, load_faces
 from training.evaluate import TEST_SOURCES
-from training.gate import draft, measure_engines, write_manifest
+from training.measure_engines import draft, measure_engines, write_manifest
 from training.recipe import Recipe, RecipeError
 
 
@@ -65,7 +60,7 @@ def main() -> None:
             (folder / manifest.weights_file).write_bytes(weights)
             write_manifest(folder, manifest)
             measure_engines(folder, faces, ", ".join(arguments.test_sources))
-    except (OSError, ValueError, StartupError, RecipeError, DatasetError) as error:
+    except (OSError, ValueError, LoadError, RecipeError, DatasetError) as error:
         sys.exit(f"training.export: {error}")
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from app.lwbafa import Markup, Prediction
+from lwbafa.markups import Markup
+from lwbafa.network import Prediction
 from training.recipe import Recipe
 
 STACK_WEIGHTS = (0.25, 0.5, 0.75, 1.0)

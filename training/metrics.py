@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging.crop import Points
-from app.lwbafa import Markup
+from lwbafa.markups import Markup
+from lwbafa.types import Points
 
 FAILURE_NME = 0.10
 

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from app.imaging.crop import Crop, FaceBox, Image
-from app.lwbafa import Markup, normalise
+from lwbafa.imaging.crop import Crop
+from lwbafa.markups import Markup
+from lwbafa.network import normalise
+from lwbafa.types import FaceBox, Pixels
 from training.datasets import Face
 from training.losses import interocular_error
 from training.pictures import face_tile, sheet, write_picture
@@ -62,7 +64,7 @@ class Monitor:
     def validate(self, step: int, input_px: int, network: nn.Module) -> float:
         """Log the mean NME of the validation faces from the landmarks' box; picture the first."""
         errors: list[float] = []
-        tiles: list[Image] = []
+        tiles: list[Pixels] = []
         for start in range(0, len(self._validation), BATCH):
             faces = self._validation[start : start + BATCH]
             crops = [Crop.around(FaceBox.around(face.landmarks)) for face in faces]

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.imaging.crop import Crop, Image
-from app.imaging.draw import annotated
-from app.lwbafa import Markup
+from lwbafa.imaging.crop import Crop
+from lwbafa.imaging.draw import annotated
+from lwbafa.markups import Markup
+from lwbafa.types import Pixels
 from training.metrics import FAILURE_NME
 
 TILE_PX = 384
@@ -20,8 +21,12 @@ COLUMNS = 5
 
 
 def face_tile(
-    seen: Image, points: NDArray[np.float32], heatmap: NDArray[np.uint8], markup: Markup, nme: float
-) -> Image:
+    seen: Pixels,
+    points: NDArray[np.float32],
+    heatmap: NDArray[np.uint8],
+    markup: Markup,
+    nme: float,
+) -> Pixels:
     """A crop (S×S RGB) with landmarks (N×2 in [0, 1] of it), merged heatmap and its NME."""
     size = seen.shape[0]
     whole = Crop((size - 1) / 2, (size - 1) / 2, size)
@@ -31,14 +36,14 @@ def face_tile(
     return tile  # type: ignore[return-value]
 
 
-def sheet(tiles: Sequence[Image]) -> Image:
+def sheet(tiles: Sequence[Pixels]) -> Pixels:
     """Tiles side by side in rows of five, the last row filled up with black."""
     filled = [*tiles, *[np.zeros_like(tiles[0])] * (-len(tiles) % COLUMNS)]
     rows = [np.hstack(filled[start : start + COLUMNS]) for start in range(0, len(filled), COLUMNS)]
     return np.vstack(rows)
 
 
-def write_picture(path: Path, picture: Image) -> None:
+def write_picture(path: Path, picture: Pixels) -> None:
     """Write RGB pixels in the format that the path's suffix names."""
     cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 

@@ -3,7 +3,7 @@
     python -m training.quantise --checkpoint model_store/lwbafa-300w68 --recipe FILE --data DIR
 
 Writes `int8.xml` and `int8.bin` beside the weights and their sha256 into the manifest, then
-measures all engines (`training.gate`). Users have no training crops: what is shipped is the model.
+measures all engines. Users have no training crops: what is shipped is the model.
 """
 
 import argparse
@@ -16,17 +16,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from lwbafa.engine.openvino_model import converted
 from numpy.typing import NDArray
 
-from app.checkpoints import Int8Model, load_checkpoint
-from app.engine.openvino_model import converted
-from app.errors import StartupError
-from app.imaging.crop import Crop, FaceBox
-from app.lwbafa import INPUT_PX
-from app.quiet_openvino import ops, ov
+from lwbafa.checkpoint import INPUT_PX, Int8Model, load_checkpoint
+from lwbafa.errors import LoadError
+from lwbafa.imaging.crop import Crop
+from lwbafa.quiet_openvino import ops, ov
+from lwbafa.types import FaceBox
 from training.datasets import DatasetError, Face, load_faces
 from training.evaluate import TEST_SOURCES
-from training.gate import draft, measure_engines, write_manifest
+from training.measure_engines import draft, measure_engines, write_manifest
 from training.recipe import Recipe, RecipeError
 
 CALIBRATION_CROPS = 300
@@ -50,7 +50,7 @@ GATES = r"fusions\.\d/|landmark_stage/"
 
 In `lwbafa-300w68` they see numbers around 0, within ±0.6 for all but two thousandths of the
 training crops' pixels. There a straight line is off by little more than a step of int8, and it
-saves 3 % of a face's time. Whether another network bears it, `training.gate` finds out.
+saves 3 % of a face's time. Whether another network bears it, `training.measure_engines` finds out.
 """
 
 ADDED_UNROUNDED = r"\.skips\.\d|fusions\.\d/aten::(matmul|mul|add/Add$)"
@@ -149,7 +149,7 @@ def main() -> None:
         with draft(arguments.checkpoint) as folder:
             write_int8(folder, model)
             measure_engines(folder, test_faces, ", ".join(arguments.test_sources))
-    except (OSError, StartupError, RecipeError, DatasetError) as error:
+    except (OSError, LoadError, RecipeError, DatasetError) as error:
         sys.exit(f"training.quantise: {error}")
 
 

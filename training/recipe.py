@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from app.lwbafa import ARCHITECTURES, MARKUPS
+from lwbafa.markups import MARKUPS
+from lwbafa.network import ARCHITECTURES
 
 
 class RecipeError(Exception):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from app.lwbafa import Markup
+from lwbafa.markups import Markup
 
 SIGMA_PX = 1.0
 SUBDIVISIONS = 4

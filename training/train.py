@@ -25,8 +25,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from app.imaging.crop import Image
-from app.lwbafa import ARCHITECTURES, MARKUPS, BoundaryAwareNetwork, Prediction, normalise
+from lwbafa.markups import MARKUPS
+from lwbafa.network import ARCHITECTURES, BoundaryAwareNetwork, Prediction, normalise
+from lwbafa.types import Pixels
 from training.augment import training_crop
 from training.datasets import DatasetError, Face, hold_back, load_faces
 from training.losses import alignment_loss, interocular_error
@@ -37,14 +38,14 @@ from training.targets import boundary_heatmaps
 SAVE_EVERY_SECONDS = 120
 
 
-class TrainingCrops(Dataset[tuple[Image, NDArray[np.float32]]]):
+class TrainingCrops(Dataset[tuple[Pixels, NDArray[np.float32]]]):
     """The endless stream of augmented crops, by number: number n is always the same crop."""
 
     def __init__(self, faces: list[Face], recipe: Recipe, size_px: int) -> None:
         self.faces, self.recipe, self.size_px = faces, recipe, size_px
         self.markup = MARKUPS[recipe.markup]
 
-    def __getitem__(self, number: int) -> tuple[Image, NDArray[np.float32]]:
+    def __getitem__(self, number: int) -> tuple[Pixels, NDArray[np.float32]]:
         rng = np.random.default_rng((self.recipe.seed, 1, number))
         options = self.recipe.augmentation
         return training_crop(self.face(number), self.size_px, self.markup, options, rng)

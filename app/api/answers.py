@@ -10,26 +10,25 @@ from app.api.schemas import (
     Box,
     Face,
     FaceBoxOut,
-    Frame,
     Heatmap,
     ImageInfo,
     Landmark,
     ModelBrief,
     ModelInfo,
 )
-from app.checkpoints import Checkpoint
-from app.imaging.crop import Crop, FaceBox
-from app.imaging.draw import annotated, heatmap_image, png
-from app.imaging.photograph import Photograph
-from app.lwbafa import Markup
-from app.pipeline import AlignedFace, AlignedPhotograph
+from app.pipeline import AlignedPhotograph
+from lwbafa.checkpoint import Checkpoint
+from lwbafa.face import AlignedFace, draw_faces
+from lwbafa.imaging.crop import Crop
+from lwbafa.imaging.draw import heatmap_image, png
+from lwbafa.imaging.photograph import Frame, Photograph
+from lwbafa.types import FaceBox
 
 
 def image_info(photograph: Photograph, frame: Frame) -> ImageInfo:
     """The upload as the caller counts its pixels."""
     header = photograph.header
-    stored = (header.width, header.height)
-    width, height = stored if frame is Frame.stored else photograph.upright_size
+    width, height = photograph.size(frame)
     return ImageInfo(
         width=width,
         height=height,
@@ -45,32 +44,27 @@ def face_answers(aligned: AlignedPhotograph, frame: Frame, heatmap: bool) -> lis
 
 
 def _face(face: AlignedFace, photograph: Photograph, frame: Frame, heatmap: bool) -> Face:
-    points, box = face.points, face.box
-    if frame is Frame.stored:
-        points = photograph.orientation.to_stored(points, photograph.upright_size)
-        box = photograph.orientation.box_to_stored(box, photograph.upright_size)
-    scores = face.alignment.scores
+    points = photograph.points_from_upright(face.landmarks, frame)
     answer = Face(
         box=FaceBoxOut(
-            **_box(box).model_dump(),
-            score=None if face.detection_score is None else round(face.detection_score, 4),
-            source="caller" if face.detection_score is None else "detector",
+            **_box(photograph.box_from_upright(face.box, frame)).model_dump(),
+            score=None if face.box_score is None else round(face.box_score, 4),
+            source="caller" if face.box_score is None else "detector",
         ),
-        score=_score(float(np.nanmean(scores))),
+        score=_score(face.score),
         landmarks=[
             Landmark(x=round(x, 3), y=round(y, 3), score=_score(score))
-            for (x, y), score in zip(points.tolist(), scores, strict=True)
+            for (x, y), score in zip(points.tolist(), face.scores, strict=True)
         ],
     )
     if heatmap:
-        answer.heatmap = _heatmap(face.crop, face.alignment.heatmap, photograph, frame)
+        answer.heatmap = _heatmap(face.crop, face.heatmap, photograph, frame)
     return answer
 
 
-def drawn(aligned: AlignedPhotograph, markup: Markup) -> bytes:
+def drawn(aligned: AlignedPhotograph) -> bytes:
     """The upright photograph with everything drawn over it, as PNG."""
-    faces = [(face.crop, face.points, face.alignment.heatmap) for face in aligned.faces]
-    return png(annotated(aligned.photograph.picture().pixels, faces, markup.groups))
+    return png(draw_faces(aligned.photograph, aligned.faces))
 
 
 def model_info(checkpoint: Checkpoint) -> ModelInfo:
@@ -110,12 +104,9 @@ def _heatmap(
     box = FaceBox(
         crop.center_x - crop.side / 2, crop.center_y - crop.side / 2, crop.side, crop.side
     )
-    image = heatmap_image(merged)
-    if frame is Frame.stored:
-        box = photograph.orientation.box_to_stored(box, photograph.upright_size)
-        image = photograph.orientation.stored(image)
+    image = photograph.grey_from_upright(heatmap_image(merged), frame)
     return Heatmap(
-        box=_box(box),
+        box=_box(photograph.box_from_upright(box, frame)),
         width=image.shape[1],
         height=image.shape[0],
         png_base64=base64.b64encode(png(image)).decode(),

@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api.guard import is_guarded
+from app.api.middleware.api_keys import needs_key
 from app.api.problems import MEDIA_TYPE
 from app.api.schemas import Problem
 from app.errors import (
@@ -24,7 +24,7 @@ from app.errors import (
 
 Responses = dict[int | str, dict[str, Any]]
 
-OF_EVERY_REQUEST = (
+COMMON_ERRORS = (
     BadRequest,
     ApiKeyMissing,
     ApiKeyWrong,
@@ -33,7 +33,7 @@ OF_EVERY_REQUEST = (
     HeadersTooLarge,
     InternalError,
 )
-OF_NO_ROUTE = (NotFound, MethodNotAllowed)
+ROUTER_ERRORS = (NotFound, MethodNotAllowed)
 
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -49,9 +49,9 @@ def problem_responses(errors: Iterable[type[RequestError]]) -> Responses:
     return {status: _problem_response(by_status[status]) for status in sorted(by_status)}
 
 
-def of_any_route() -> list[type[RequestError]]:
+def route_errors() -> list[type[RequestError]]:
     """Every error that a route may answer."""
-    return [error for error in request_errors() if error not in OF_NO_ROUTE]
+    return [error for error in request_errors() if error not in ROUTER_ERRORS]
 
 
 def _problem_response(errors: list[type[RequestError]]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def install_openapi(app: FastAPI, keys_needed: bool) -> None:
             document["components"]["schemas"]["Problem"] = problem
             document["components"]["securitySchemes"] = SECURITY_SCHEMES
             for path, operations in document["paths"].items():
-                if is_guarded(path):
+                if needs_key(path):
                     for operation in operations.values():
                         operation["security"] = security
         return document

@@ -1,23 +1,16 @@
 """The JSON of the API. Coordinates are pixels; (0, 0) is the centre of the top left pixel."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from app.checkpoints import Accuracy, BoxConvention, InputContract
+from lwbafa.checkpoint import Accuracy, BoxConvention, InputContract
+from lwbafa.imaging.photograph import Frame
 
 Place = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Length = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)]
 BOXES = TypeAdapter(Annotated[list[tuple[Place, Place, Length, Length]], Field(min_length=1)])
 """What the query parameter `boxes` holds, as JSON."""
-
-
-class Frame(StrEnum):
-    """Which way up the coordinates are."""
-
-    upright = "upright"
-    stored = "stored"
 
 
 class AlignQuery(BaseModel):
@@ -31,8 +24,11 @@ class AlignQuery(BaseModel):
         "align instead of detecting them, in pixels of `frame`. A box encloses the landmarks: "
         "brows to chin, ear to ear. All are answered, in their order.",
     )
+    model: str | None = Field(
+        None, description="Name of the model that answers; without it the first of `/v1/models`"
+    )
     max_faces: int = Field(
-        16, ge=1, description="Align at most so many detected faces, largest first"
+        16, ge=1, description="Align at most this many detected faces, largest first"
     )
     heatmap: bool = Field(False, description="Also answer with each face's boundary heatmap")
     frame: Frame = Field(

@@ -15,7 +15,7 @@ from app.errors import (
     TooManyUploads,
     UnsupportedMediaType,
 )
-from app.imaging.header import MEDIA_TYPES
+from lwbafa.imaging.header import MEDIA_TYPES
 
 MULTIPART_OVERHEAD_BYTES = 16 * 1024
 MAX_FIELDS = 8
@@ -28,10 +28,10 @@ class UploadMemory:
     its own part at once.
     """
 
-    def __init__(self, max_bytes: int, retry_after: Callable[[], dict[str, str]]) -> None:
+    def __init__(self, max_bytes: int, expected_wait_s: Callable[[], float]) -> None:
         self.held_bytes = 0
         self._max_bytes = max_bytes
-        self._retry_after = retry_after
+        self._expected_wait_s = expected_wait_s
 
     @contextmanager
     def upload(self) -> Iterator[Callable[[int], None]]:
@@ -47,7 +47,8 @@ class UploadMemory:
             self.held_bytes += count
             if self.held_bytes >= self._max_bytes:
                 raise TooManyUploads(
-                    f"Uploads at hand take {self._max_bytes} bytes.", headers=self._retry_after()
+                    f"Uploads at hand take {self._max_bytes} bytes.",
+                    retry_after_s=self._expected_wait_s(),
                 )
 
         try:

@@ -1,35 +1,21 @@
-"""The queue between requests and the device, and the thread that empties it.
-
-Work-conserving: the device thread takes whatever queued while it was busy, never waits to fill a
-batch, never polls. It owns the queue's far end, so no turn of the event loop lies between two
-batches. What happens to an item:
+"""The queue between requests and the network: whatever queued while the device was busy is a batch.
 
     submit → [bounded queue] → pick-up → run (halved if it raises) → deliver to the event loop
 
-Nobody waits for ever: if the device thread ends or hangs, all that wait are told so.
+The thread that picks up and runs is the device's (`app.batching.device`).
 """
 
 import asyncio
-import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple
 
+from app.batching.device import Device
 from app.batching.jobs import Completed, Item, Job, Result, deliver
 from app.batching.runner import BatchLimit, BatchRunner, Outcome
 from app.batching.time_model import BatchTimeModel
-from app.errors import (
-    DeadlineExceeded,
-    DeviceLost,
-    InferenceFailed,
-    InternalError,
-    NotReady,
-    QueueFull,
-)
-
-logger = logging.getLogger(__name__)
+from app.errors import DeadlineExceeded, InferenceFailed, NotReady, QueueFull
 
 
 class BatchReport(NamedTuple):
@@ -51,12 +37,13 @@ class Batcher(Generic[Item, Result]):
 
     `run` gets up to `max_batch` items and returns as many results in their order, or raises
     MemoryError if the device has no room for so many, DeviceLost if it is of no more use; only the
-    batcher's own thread calls it, after `prepare`. `on_batch` hears of every pick-up, and of items
-    that are dropped before one.
+    device's thread calls it, after `prepare`. `on_batch` hears of every pick-up, and of items that
+    are dropped before one.
     """
 
     def __init__(
         self,
+        device: Device,
         run: Callable[[Sequence[Item]], Sequence[Result]],
         *,
         max_batch: int,
@@ -64,53 +51,15 @@ class Batcher(Generic[Item, Result]):
         prepare: Callable[[], None] = lambda: None,
         on_batch: Callable[[BatchReport], None] = lambda report: None,
     ) -> None:
+        self._device = device
         self._limit = BatchLimit(max_batch)
         self._runner = BatchRunner(run, self._limit)
         self._max_queue = max_queue
-        self._prepare = prepare
+        self.prepare = prepare
         self._on_batch = on_batch
         self._queue: deque[Job[Item, Result]] = deque()
-        self._changed = threading.Condition()
-        self._in_hand: list[Job[Item, Result]] = []
-        self._closing = False
-        self._closed = False
-        self._failure: str | None = None
-        self._prepared = False
-        self._running_until = 0.0
         self._times = BatchTimeModel()
-        self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
-
-    def start(self) -> None:
-        """Start the device thread."""
-        self._thread.start()
-
-    async def close(self, timeout_s: float | None = None) -> None:
-        """Refuse new items, finish the queued ones, stop the thread; wait no longer than told."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        await asyncio.to_thread(self._thread.join, timeout_s)
-
-    def check_progress(self, pass_timeout_s: float) -> None:
-        """Give up if the device thread has ended, or its pass has run for longer than allowed.
-
-        To be called now and then from another thread: what hangs or is dead cannot tell. After it
-        gave up, `failure` says why.
-        """
-        if self._thread.ident and not self._thread.is_alive() and not self._closed:
-            self._give_up("the network's thread has ended")
-        elif (age := self.pass_age_s()) > pass_timeout_s:
-            self._give_up(f"a forward pass has not ended for {age:.1f} s")
-
-    @property
-    def prepared(self) -> bool:
-        """Whether `prepare` is done; items submitted before wait for it."""
-        return self._prepared
-
-    @property
-    def failure(self) -> str | None:
-        """Why nothing will ever be answered again; None while all is well."""
-        return self._failure
+        device.join(self)
 
     @property
     def max_batch(self) -> int:
@@ -122,22 +71,34 @@ class Batcher(Generic[Item, Result]):
         """Items waiting for a batch."""
         return len(self._queue)
 
+    def oldest(self) -> float | None:
+        """When the first item in line was queued, by `time.monotonic()`; None without one."""
+        return self._queue[0].enqueued if self._queue else None
+
     def oldest_age_s(self) -> float:
         """Seconds that the oldest waiting item has waited."""
-        with self._changed:
-            return time.monotonic() - self._queue[0].enqueued if self._queue else 0.0
+        with self._device.changed:
+            since = self.oldest()
+        return 0.0 if since is None else time.monotonic() - since
 
     def pass_age_s(self) -> float:
-        """Seconds that the forward pass of now has run; 0 when the device is idle."""
+        """Seconds that this batcher's current forward pass has been running; 0 without one."""
         return self._runner.pass_age_s()
 
-    def expected_wait_s(self, items: int = 0) -> float:
-        """Seconds until `items` submitted now would be answered, by the learnt batch time."""
+    def backlog_s(self, items: int = 0) -> float:
+        """Seconds of work in this queue and `items` more, by the learnt batch time."""
         size = self._limit.items
         full, rest = divmod(len(self._queue) + items, size)
-        running = max(0.0, self._running_until - time.monotonic())
-        batches = full * self._times.predict(size)
-        return running + batches + (self._times.predict(rest) if rest else 0.0)
+        return full * self._times.predict(size) + (self._times.predict(rest) if rest else 0.0)
+
+    def expected_wait_s(self, items: int = 0) -> float:
+        """Seconds until `items` submitted now would be answered.
+
+        What waits for the device elsewhere came before, and so is served before the last of them.
+        """
+        running = max(0.0, self._device.running_until - time.monotonic())
+        others = sum(lane.backlog_s() for lane in self._device.lanes if lane is not self)
+        return running + others + self.backlog_s(items)
 
     async def submit(
         self, items: Sequence[Item], *, deadline: float = float("inf")
@@ -157,35 +118,35 @@ class Batcher(Generic[Item, Result]):
             Job(item, loop.create_future(), deadline) for item in items
         ]
         try:
-            with self._changed:
+            with self._device.changed:
                 self.check_admission(len(jobs), deadline)
                 self._queue.extend(jobs)
-                self._changed.notify()
+                self._device.changed.notify()
             return list(await asyncio.gather(*(job.future for job in jobs)))
         finally:
             self._forget(jobs)
 
     def check_admission(self, items: int, deadline: float) -> None:
-        """Raise what `submit` would raise at once for so many items, without submitting any."""
-        with self._changed:
-            if self._failure or self._closing or not self._thread.is_alive():
-                raise NotReady("The network is not running.", headers=retry_after(0))
+        """Raise what `submit` would raise at once for this many items, without submitting any."""
+        with self._device.changed:
+            if not self._device.accepts:
+                raise NotReady("The network is not running.", retry_after_s=0)
             now = time.monotonic()
             if now > deadline:
                 raise DeadlineExceeded("The request's deadline passed before it could be queued.")
             if len(self._queue) + items > self._max_queue:
                 raise QueueFull(
                     f"{len(self._queue)} faces are waiting already.",
-                    headers=retry_after(self.expected_wait_s()),
+                    retry_after_s=self.expected_wait_s(),
                 )
             # An idle device always takes more: were it refused work by its estimate, no batch would
             # ever correct the estimate after one slow one.
-            busy = self._queue or self._running_until
+            busy = self._device.running_until or any(lane.queued for lane in self._device.lanes)
             wait = self.expected_wait_s(items) if busy else 0.0
             if now + wait > deadline:
                 raise QueueFull(
                     "The faces that wait would take longer than the request's deadline allows.",
-                    headers=retry_after(self.expected_wait_s()),
+                    retry_after_s=self.expected_wait_s(),
                 )
 
     def _forget(self, jobs: list[Job[Item, Result]]) -> None:
@@ -194,62 +155,35 @@ class Batcher(Generic[Item, Result]):
             job.future.cancel()
         if not any(job.future.cancelled() for job in jobs):
             return
-        with self._changed:
+        with self._device.changed:
             waiting = deque(job for job in self._queue if not job.future.cancelled())
             dropped = len(self._queue) - len(waiting)
             self._queue = waiting
         if dropped:
             self._on_batch(BatchReport(0, 0.0, dropped, 0, 0, 0))
 
-    def _serve(self) -> None:
-        """The device thread's life: no error of a batch ends it, and it does not end in silence."""
-        try:
-            self._prepare()
-            self._prepared = True
-            while batch := self._pick_up():
-                try:
-                    self._process(batch)
-                except DeviceLost:
-                    raise
-                except Exception:
-                    logger.exception("a batch failed outside the network")
-                    deliver(batch, [InternalError("The batch could not be processed.")])
-            self._closed = True
-        except BaseException as error:
-            logger.critical("the device thread ends", exc_info=error)
-            self._give_up(f"the network's thread was ended by {type(error).__name__}", error)
+    def pick_up(self) -> list[Job[Item, Result]]:
+        """The next items in line, of callers who wait or left; for the device's thread."""
+        count = min(self._limit.items, len(self._queue))
+        return [self._queue.popleft() for _ in range(count)]
 
-    def _give_up(self, reason: str, cause: BaseException | None = None) -> None:
-        """Answer all that wait: what is in hand may be at fault, the rest may try elsewhere."""
-        if self._failure:
-            return
-        self._failure = reason
-        with self._changed:
-            waiting = list(self._queue)
-            self._queue.clear()
-        stopped = InternalError("The network stopped while it worked on this face.")
-        stopped.__cause__ = cause
-        deliver(self._in_hand, [stopped])
-        deliver(waiting, [NotReady("The network has stopped.", headers=retry_after(0))])
+    def take_all(self) -> list[Job[Item, Result]]:
+        """Empty the queue; for the device, when it gives up."""
+        waiting = list(self._queue)
+        self._queue.clear()
+        return waiting
 
-    def _pick_up(self) -> list[Job[Item, Result]]:
-        """The next items in line, of callers who wait or left; none once closed and empty."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing)
-            count = min(self._limit.items, len(self._queue))
-            self._in_hand = [self._queue.popleft() for _ in range(count)]
-            return self._in_hand
-
-    def _process(self, batch: list[Job[Item, Result]]) -> None:
+    def process(self, batch: list[Job[Item, Result]]) -> None:
+        """Run a batch and deliver what came of it; for the device's thread."""
         now = time.monotonic()
         wanted = [job for job in batch if not job.future.cancelled()]
         late = [job for job in wanted if job.deadline < now]
         ready = [job for job in wanted if job.deadline >= now]
         deliver(late, [DeadlineExceeded("The request's deadline passed in the queue.")])
-        self._running_until = now + self._times.predict(len(ready))
+        self._device.running_until = now + self._times.predict(len(ready))
         outcome = self._runner.run([job.item for job in ready]) if ready else Outcome([], 0, 0)
         seconds = time.monotonic() - now
-        self._running_until = 0.0
+        self._device.running_until = 0.0
         failed = sum(isinstance(answer, InferenceFailed) for answer in outcome.answers)
         if outcome.passes == 1 and not failed:
             self._times.observe(len(ready), seconds)
@@ -264,8 +198,3 @@ class Batcher(Generic[Item, Result]):
         self._on_batch(
             BatchReport(len(ready), seconds, dropped, len(late), failed, outcome.out_of_memory)
         )
-
-
-def retry_after(seconds: float) -> dict[str, str]:
-    """The Retry-After header for a wait, in whole seconds, at least one."""
-    return {"Retry-After": str(max(1, round(seconds + 0.5)))}

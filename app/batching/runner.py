@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple
 
 from app.batching.jobs import Item, Result
-from app.errors import DeviceLost, InferenceFailed
+from app.errors import InferenceFailed
+from lwbafa.errors import DeviceLost
 
 RECOVERY_S = 60.0
 """How long a lowered limit holds before it doubles."""
@@ -58,7 +59,7 @@ class BatchRunner(Generic[Item, Result]):
         self._pass_began: float | None = None
 
     def pass_age_s(self) -> float:
-        """Seconds that the pass of now has run; 0 between passes."""
+        """Seconds that the current pass has been running; 0 between passes."""
         began = self._pass_began
         return 0.0 if began is None else time.monotonic() - began
 
@@ -72,7 +73,7 @@ class BatchRunner(Generic[Item, Result]):
         return Outcome(answers, self._passes, self._out_of_memory)
 
     def _run_halving(self, items: Sequence[Item]) -> list[Result | InferenceFailed]:
-        # More than the limit only if their other half has just run out of memory.
+        # Too large only when the sibling half has just lowered the limit: split without trying.
         if len(items) <= self._limit.items:
             try:
                 return [*self._run_once(items)]

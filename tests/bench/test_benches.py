@@ -32,7 +32,7 @@ def test_batcher() -> None:
 
 
 def test_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.load.RAMP_S", 1.0)
+    monkeypatch.setattr("proof.harness.closed_loop.RAMP_S", 1.0)
     report = service.measure(CHECKPOINT, rounds=1, seconds=1, connections=2)
     filled(report)
     assert len(report.rows) == 3

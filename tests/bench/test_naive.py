@@ -7,7 +7,7 @@ import pytest
 
 from app.settings import Settings
 from bench.naive import create_app
-from bench.photographs import Upload, astronaut
+from proof.harness.photographs import Upload, astronaut
 from tests.conftest import ASTRONAUT_POINTS
 
 

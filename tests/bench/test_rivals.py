@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from app.imaging.crop import Image
-from app.lwbafa import MARKUP_68, MARKUP_98
 from app.settings import Settings
 from bench import rivals
 from bench.rival_worker import MEDIAPIPE_68
 from bench.rivals import WFLW_68, accuracy, errors_of
+from lwbafa.markups import MARKUP_68, MARKUP_98
+from lwbafa.types import Pixels
 from tests.conftest import ASTRONAUT_POINTS
 from training.datasets import Face
 
@@ -69,7 +69,7 @@ def test_accuracy_of_what_each_found_and_of_what_all_found() -> None:
 
 
 @needs_rivals
-def test_every_contender_finds_the_astronauts_points(astronaut: Image) -> None:
+def test_every_contender_finds_the_astronauts_points(astronaut: Pixels) -> None:
     with rivals.contenders(Settings().checkpoint_dir, [astronaut]) as all_of_them:
         assert len(all_of_them) == 1 + len(rivals.RIVALS)
         for name, contender in all_of_them:

@@ -15,12 +15,13 @@ from statistics import mean
 
 import psutil
 
-from app.settings import granted_cpus, read_settings
-from bench.photographs import FACE, astronaut
+from app.settings import read_settings
 from bench.report import Cell, Report, print_machine
-from tests.chaos.load import load, poisson
-from tests.chaos.target import Target, percentile, target
-from tests.chaos.wire import Caller, post
+from lwbafa.cpus import granted_cpus
+from proof.harness.open_loop import load, poisson
+from proof.harness.photographs import FACE, astronaut
+from proof.harness.target import Target, percentile, target
+from proof.harness.wire import Caller, post
 
 LEVELS = (0.25, 0.5, 0.75, 0.9, 1.1, 2.0)
 CLOSED_LOOP_CALLERS = 24

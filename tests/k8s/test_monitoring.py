@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from app.telemetry import Metrics
+from app.metrics import Metrics
 from k8s import prometheus_rule
 from tests.conftest import ROOT
 from tests.k8s.manifests import Object, of_kind, only, overlay, selects

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from app.lifecycle import LAST_WORDS_S
-from app.server import SENDING_S
+from app.server.lifecycle import LAST_WORDS_S
+from app.server.start import SENDING_S
 from app.service import LAST_BATCH_S
 from app.settings import Settings, read_settings
 from tests.k8s.manifests import OVERLAYS, Object, container, only, overlay, pod, settings

@@ -1,6 +1,6 @@
 import pytest
 
-from app.lwbafa import MARKUPS, Markup
+from lwbafa.markups import MARKUPS, Markup
 
 pytestmark = pytest.mark.parametrize("markup", MARKUPS.values(), ids=lambda markup: markup.name)
 

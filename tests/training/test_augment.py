@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from app.imaging.crop import Crop, FaceBox
-from app.lwbafa import MARKUP_68
+from lwbafa.imaging.crop import Crop
+from lwbafa.markups import MARKUP_68
+from lwbafa.types import FaceBox
 from training.augment import flip, training_crop
 from training.datasets import Face
 from training.recipe import Augmentation

@@ -4,13 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from app.checkpoints import load_checkpoint
-from app.detection.centerface import CenterFace
-from app.engine import Alignment
-from app.engine.choose import create_engine
-from app.imaging.crop import Crop, FaceBox
-from app.lwbafa import MARKUP_68
 from app.settings import Settings
+from lwbafa.checkpoint import load_checkpoint
+from lwbafa.detection.centerface import CenterFace
+from lwbafa.engine import Alignment
+from lwbafa.engine.choose import create_engine
+from lwbafa.imaging.crop import Crop
+from lwbafa.markups import MARKUP_68
+from lwbafa.types import FaceBox
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import Face, load_faces
 from training.evaluate import (

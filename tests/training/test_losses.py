@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import torch
 
-from app.lwbafa import MARKUP_68, Prediction
+from lwbafa.markups import MARKUP_68
+from lwbafa.network import Prediction
 from training.losses import alignment_loss, heatmap_error, interocular_error
 from training.recipe import Phase, Recipe
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.lwbafa import MARKUP_68, MARKUP_98
+from lwbafa.markups import MARKUP_68, MARKUP_98
 from training.metrics import auc, failure_rate, landmark_errors
 
 

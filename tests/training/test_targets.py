@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.lwbafa import MARKUP_68, MARKUPS, Markup
+from lwbafa.markups import MARKUP_68, MARKUPS, Markup
 from training.targets import boundary_curve, boundary_heatmaps
 
 

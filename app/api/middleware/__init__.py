@@ -1,0 +1,1 @@
+"""ASGI middleware, one class a file; `app.api.app` puts them in order."""

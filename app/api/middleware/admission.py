@@ -1,0 +1,41 @@
+"""The refusal of what could not be answered in time, before the application looks at it."""
+
+from contextlib import suppress
+from urllib.parse import parse_qs
+
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import InvalidParameter
+from app.models import LoadedModel
+from app.service import Service
+
+
+class Admission:
+    """ASGI middleware: refuses what is posted to a route and could not be answered in time.
+
+    Under overload most requests are refused: what a refusal costs is lost to the others. So it
+    comes before routing, parameters and body. Raises NotReady or QueueFull.
+    """
+
+    def __init__(self, app: ASGIApp, route: APIRoute, service: Service) -> None:
+        self._app = app
+        self._route = route
+        self._service = service
+        self._deadline_s = service.settings.request_deadline_ms / 1000
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = (scope.get("method"), scope.get("path"))  # neither when the process starts
+        if asked == ("POST", self._route.path):
+            scope["route"] = self._route  # as the router would, for the telemetry's label
+            self._service.refuse_if_late(self._model(scope), self._deadline_s)
+        await self._app(scope, receive, send)
+
+    def _model(self, scope: Scope) -> LoadedModel:
+        """The model that the query names; the default if it names none, or one there is not."""
+        query: bytes = scope["query_string"]
+        if b"model=" in query:
+            for name in parse_qs(query.decode("latin-1")).get("model", ()):
+                with suppress(InvalidParameter):
+                    return self._service.models.get(name)
+        return self._service.models.default

@@ -1,0 +1,233 @@
+"""`POST /v1/align`."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from app.api import answers
+from app.api.openapi import COMMON_ERRORS, problem_responses, route_errors
+from app.api.problems import explain
+from app.api.schemas import BOXES, AlignQuery, AlignResponse
+from app.api.upload import UploadMemory, read_image
+from app.errors import DeadlineExceeded, InvalidParameter, UploadTooSlow
+from app.pipeline import AlignRequest
+from app.service import Service
+from app.settings import Settings
+from lwbafa.imaging.header import MEDIA_TYPES
+from lwbafa.timings import Timings
+from lwbafa.types import FaceBox
+
+router = APIRouter(prefix="/v1", responses=problem_responses(COMMON_ERRORS))
+
+Answer = TypeVar("Answer")
+
+BINARY = {"type": "string", "format": "binary"}
+REQUEST_BODY = {
+    "required": True,
+    "description": "The photograph: JPEG, PNG or WebP.",
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["image"], "properties": {"image": BINARY}}
+        },
+        **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
+    },
+}
+EXAMPLE_ANSWER = {
+    "request_id": "0b3844c1757b4b8f87c4dc476a35e217",
+    "model": {
+        "name": "lwbafa-300w68",
+        "version": "1.1.2",
+        "markup": "300w-68",
+        "sha256": "ee1c4459…",
+        "groups": {"jaw": [0, 1, 2], "left_brow": [17, 18, 19, 20, 21]},
+    },
+    "image": {
+        "width": 512,
+        "height": 512,
+        "format": "jpeg",
+        "exif_orientation": 1,
+        "frame": "upright",
+    },
+    "faces": [
+        {
+            "box": {
+                "x": 181.4,
+                "y": 85.8,
+                "width": 88.5,
+                "height": 92.0,
+                "score": 0.93,
+                "source": "detector",
+            },
+            "score": 0.8,
+            "landmarks": [{"x": 179.0, "y": 100.4, "score": 0.58}],
+        }
+    ],
+    "timing_ms": {"read": 0.3, "decode": 1.8, "detect": 40.5, "network": 30.4, "total": 75.4},
+}
+"""Shortened; what every field means stands in the schemas."""
+
+
+@router.post(
+    "/align",
+    summary="Landmarks of every face in a photograph",
+    response_model=AlignResponse,
+    response_model_exclude_unset=True,
+    responses={
+        200: {
+            "description": "Landmarks as JSON; with `Accept: image/png` the upright photograph "
+            "with landmarks and boundary heatmaps drawn over it. No face is an empty list.",
+            "content": {
+                "application/json": {"example": EXAMPLE_ANSWER},
+                "image/png": {"schema": BINARY},
+            },
+        },
+        **problem_responses(route_errors()),
+    },
+    openapi_extra={"requestBody": REQUEST_BODY},
+)
+async def align(
+    request: Request,
+    query: Annotated[AlignQuery, Query()],
+    deadline_ms: Annotated[
+        int | None,
+        Header(
+            alias="X-Deadline-Ms",
+            ge=1,
+            description="Longest time between the received body and the answer, where shorter than "
+            "the service's own",
+        ),
+    ] = None,
+) -> Response:
+    """Find and align the faces of one uploaded photograph; nothing of it is kept."""
+    service: Service = request.app.state.service
+    memory: UploadMemory = request.app.state.upload_memory
+    model = service.models.get(query.model)
+    boxes = _boxes(query.boxes, service.settings.max_request_faces)
+    timings = Timings()
+    limit_ms = service.settings.request_deadline_ms
+    seconds = min(deadline_ms or limit_ms, limit_ms) / 1000
+    service.refuse_if_late(model, seconds)  # again, now that the caller's own deadline is known
+    async with service.intake.tracked():
+        with memory.upload() as take:
+            with timings.stage("read"):
+                data = await _read_in_time(request, service.settings, take)
+            # Only now a place is taken: a slow upload keeps nobody else out.
+            with service.intake.place():
+                wanted = AlignRequest(
+                    data,
+                    model,
+                    boxes,
+                    query.frame,
+                    min(query.max_faces, service.settings.max_request_faces),
+                    time.monotonic() + seconds,
+                    timings,
+                )
+                return await _answer_in_time(request, wanted, query.heatmap, service, seconds)
+
+
+(ROUTE,) = (route for route in router.routes if isinstance(route, APIRoute))
+
+
+async def _read_in_time(request: Request, settings: Settings, take: Callable[[int], None]) -> bytes:
+    seconds = settings.upload_timeout_ms / 1000
+    try:
+        async with asyncio.timeout(seconds):
+            return await read_image(request, settings.max_upload_bytes, take)
+    except TimeoutError as error:
+        raise UploadTooSlow(f"The body did not arrive within {seconds:g} seconds.") from error
+
+
+async def _answer_in_time(
+    request: Request, wanted: AlignRequest, heatmap: bool, service: Service, seconds: float
+) -> Response:
+    try:
+        async with asyncio.timeout(seconds):
+            answer = await _answer(request, wanted, heatmap, service)
+        if time.monotonic() > wanted.deadline:  # while nothing was awaited that could be ended
+            raise TimeoutError
+        return answer
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"No answer within {seconds:g} seconds.") from error
+
+
+async def _answer(
+    request: Request, wanted: AlignRequest, heatmap: bool, service: Service
+) -> Response:
+    timings, model = wanted.timings, wanted.model
+    with timings.stage("total"):
+        aligned = await _unless_disconnected(request, service.pipeline.align(wanted))
+        loop = asyncio.get_running_loop()
+        with timings.stage("render"):
+            if _prefers_png(request.headers.get("accept", "")):
+                png = await loop.run_in_executor(service.workers, answers.drawn, aligned)
+            else:
+                png = None
+                faces = await loop.run_in_executor(
+                    service.workers, answers.face_answers, aligned, wanted.frame, heatmap
+                )
+    service.metrics.observe_stages(model.name, timings.seconds)
+    milliseconds = {stage: round(1000 * took, 3) for stage, took in timings.seconds.items()}
+    server_timing = ", ".join(f"{stage};dur={took}" for stage, took in milliseconds.items())
+    headers = {"Server-Timing": server_timing}
+    if png is not None:
+        return Response(png, headers=headers, media_type="image/png")
+    answer = AlignResponse(
+        request_id=request.state.request_id,
+        model=answers.model_brief(model.checkpoint),
+        image=answers.image_info(aligned.photograph, wanted.frame),
+        faces=faces,
+        timing_ms=milliseconds,
+    )
+    body = answer.model_dump_json(exclude_unset=True)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _boxes(text: str | None, limit: int) -> list[FaceBox] | None:
+    """The caller's boxes. Raises InvalidParameter that says which one is malformed, and how."""
+    if text is None:
+        return None
+    try:
+        boxes = [FaceBox(*box) for box in BOXES.validate_json(text)]
+    except ValidationError as error:
+        raise InvalidParameter(explain(error.errors()[0], "boxes")) from error
+    if len(boxes) > limit:
+        raise InvalidParameter(f"boxes: {len(boxes)} are more than the {limit} accepted.")
+    return boxes
+
+
+def _prefers_png(accept: str) -> bool:
+    """Whether an Accept header ranks `image/png` above `application/json` (RFC 9110, 12.5.1)."""
+    quality = {"image/png": 0.0, "application/json": 0.0}
+    for entry in accept.lower().split(","):
+        media_range, *parameters = (part.strip() for part in entry.split(";"))
+        values = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
+        if media_range in quality:
+            with suppress(ValueError):
+                quality[media_range] = float(values[0]) if values else 1.0
+    return quality["image/png"] > quality["application/json"]
+
+
+async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """The work's result; if the caller leaves first, the work is cancelled. The body is read."""
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,1 +1,0 @@
-"""Photographs in and out: sniffing, decoding, orientation, crops and drawing."""

@@ -1,0 +1,1 @@
+"""The process: where it starts, how it lives and ends, and one caller's connection."""

@@ -1,0 +1,175 @@
+"""From a photograph to the landmarks of its faces: what a user of the library calls.
+
+decode → detect → crop │ network │ map back
+prepare                │ engine  │ finish
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from lwbafa.checkpoint import Checkpoint
+from lwbafa.detection import Detection, FaceDetector
+from lwbafa.detection.choose import DetectorOptions, create_detector
+from lwbafa.engine import Alignment, Engine
+from lwbafa.engine.choose import EngineOptions, create_engine
+from lwbafa.errors import InferenceFailed, InvalidBox
+from lwbafa.face import AlignedFace
+from lwbafa.imaging.crop import Crop
+from lwbafa.imaging.photograph import Photograph, Picture, Source
+from lwbafa.model_store import checkpoint_folder
+from lwbafa.timings import Timings
+from lwbafa.types import FaceBox, Pixels
+
+LARGEST_BOX = 4.0
+"""A box may reach past the picture, but is at most this many times the picture's longer side."""
+
+BoxAndScore = tuple[FaceBox, float | None]
+"""A face's box in the upright photograph and the detector's score, None for a caller's box."""
+
+
+class Prepared(NamedTuple):
+    """A photograph's faces before the network: boxes, crops, and each crop's pixels S×S×3."""
+
+    boxes: list[BoxAndScore]
+    crops: list[Crop]
+    pixels: list[Pixels]
+
+
+class FaceAligner:
+    """A checkpoint, a detector and an engine, ready to align photographs.
+
+    Safe to call from several threads: photographs are prepared side by side, and the engine takes
+    the faces of one photograph at a time.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, detector: FaceDetector, engine: Engine) -> None:
+        self.checkpoint = checkpoint
+        self.detector = detector
+        self.engine = engine
+        self._input_px = checkpoint.manifest.input.size_px
+        self._crop_scale = checkpoint.manifest.box_convention.crop_scale
+        self._engine_turn = Lock()
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path = "lwbafa-300w68",
+        *,
+        detector: DetectorOptions = DetectorOptions(),  # noqa: B008
+        engine: EngineOptions = EngineOptions(),  # noqa: B008
+    ) -> Self:
+        """An aligner for a checkpoint of the model store, by its name, or for a folder.
+
+        The engine is the fastest that keeps the accuracy on this machine. Raises LoadError.
+        """
+        loaded = Checkpoint.load(checkpoint_folder(checkpoint))
+        return cls(loaded, create_detector(detector), create_engine(loaded, engine))
+
+    def align(
+        self,
+        photograph: Source,
+        boxes: Sequence[FaceBox | Sequence[float]] | None = None,
+        max_faces: int = 16,
+    ) -> list[AlignedFace]:
+        """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8).
+
+        Without `boxes` (left, top, width, height in upright pixels, around the landmarks) the
+        `max_faces` largest faces are found and answered, largest first; with them, those faces in
+        their order. Raises PhotographError, OSError for a path, ValueError for an array that is no
+        picture, InvalidBox, InferenceFailed, DeviceLost.
+        """
+        chosen = None if boxes is None else [FaceBox(*box) for box in boxes]
+        prepared = self.prepare(Photograph.open(photograph), chosen, max_faces)
+        with self._engine_turn:
+            alignments = self.engine.align(prepared.pixels) if prepared.pixels else []
+        return self.finish(prepared, alignments)
+
+    def prepare(
+        self,
+        photograph: Photograph,
+        boxes: Sequence[FaceBox] | None,
+        max_faces: int,
+        timings: Timings | None = None,
+    ) -> Prepared:
+        """All that comes before the network. Raises TruncatedImage, InvalidBox."""
+        timings = timings or Timings()
+        if boxes is None:
+            picture, chosen = self._detect(photograph, max_faces, timings)
+        else:
+            picture = None
+            refuse_misplaced(boxes, photograph.upright_size)
+            chosen = [(box, None) for box in boxes]
+        crops = [Crop.around(box, self._crop_scale) for box, _ in chosen]
+        with timings.stage("decode"):
+            picture = self._fine_enough(picture, photograph, crops)
+        with timings.stage("crop"):
+            pixels = [picture.crop_from(crop).cut(picture.pixels, self._input_px) for crop in crops]
+        return Prepared(chosen, crops, pixels)
+
+    def finish(self, prepared: Prepared, alignments: Sequence[Alignment]) -> list[AlignedFace]:
+        """The engine's answers in the upright photograph's pixels.
+
+        Raises InferenceFailed for points that are not numbers.
+        """
+        # Weights whose values outgrow half precision would answer so.
+        if not all(np.isfinite(alignment.points).all() for alignment in alignments):
+            raise InferenceFailed("The network's answer for a face is not a number.")
+        return [
+            AlignedFace(
+                landmarks=crop.to_image(alignment.points),
+                scores=alignment.scores,
+                heatmap=alignment.heatmap,
+                crop=crop,
+                box=box,
+                box_score=score,
+                markup=self.checkpoint.markup,
+            )
+            for (box, score), crop, alignment in zip(
+                prepared.boxes, prepared.crops, alignments, strict=True
+            )
+        ]
+
+    def _detect(
+        self, photograph: Photograph, max_faces: int, timings: Timings
+    ) -> tuple[Picture, list[BoxAndScore]]:
+        """The largest faces, and the picture they were found in: as fine as the detector reads."""
+        with timings.stage("decode"):
+            longest = max(photograph.upright_size)
+            shrink = photograph.shrink_for(longest, self.detector.longest_side_px)
+            picture = photograph.picture(shrink)
+        with timings.stage("detect"):
+            found = largest_first(self.detector.detect(picture.pixels))[:max_faces]
+        return picture, [(picture.box_to_full(face.box), face.score) for face in found]
+
+    def _fine_enough(
+        self, picture: Picture | None, photograph: Photograph, crops: list[Crop]
+    ) -> Picture:
+        """The picture at hand if it is as fine as the smallest crop needs it, else one that is."""
+        smallest = min((crop.side for crop in crops), default=math.inf)
+        shrink = photograph.shrink_for(smallest, self._input_px)
+        return picture if picture and picture.shrink <= shrink else photograph.picture(shrink)
+
+
+def largest_first(detections: list[Detection]) -> list[Detection]:
+    """Detections by the area of their boxes."""
+    return sorted(detections, key=lambda face: -face.box.width * face.box.height)
+
+
+def refuse_misplaced(boxes: Sequence[FaceBox], upright_size: tuple[int, int]) -> None:
+    """Raise InvalidBox, which names it, if a box lies outside the picture or dwarfs it."""
+    width, height = upright_size
+    for index, box in enumerate(boxes):
+        # Pixel centres are at integers: the picture begins at −0.5 and ends half a pixel early.
+        right, bottom = box.x + box.width, box.y + box.height
+        touches = box.x < width - 0.5 and box.y < height - 0.5 and min(right, bottom) > -0.5
+        if not touches:
+            raise InvalidBox(f"boxes[{index}] lies outside the {width} × {height} image.")
+        if max(box.width, box.height) > LARGEST_BOX * max(width, height):
+            raise InvalidBox(
+                f"boxes[{index}] is more than {LARGEST_BOX:g} times the image's longer side."
+            )

@@ -1,0 +1,36 @@
+"""Which detector finds the faces."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from lwbafa.detection import FaceDetector
+from lwbafa.errors import LoadError
+
+DETECTORS: Mapping[str, str] = {"centerface": "lwbafa.detection.centerface"}
+"""The detectors, and the modules whose `create(options)` makes them."""
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """What is asked of a detector.
+
+    `file` is its network, None for the model store's. Photographs are shrunk to `longest_side_px`
+    before they are searched; faces below `score_threshold` (0 to 1) are dropped.
+    """
+
+    detector: str = "centerface"
+    file: Path | None = None
+    longest_side_px: int = 640
+    score_threshold: float = 0.4
+
+
+def create_detector(options: DetectorOptions = DetectorOptions()) -> FaceDetector:
+    """The detector that the options name. Raises LoadError."""
+    if options.detector not in DETECTORS:
+        there = ", ".join(DETECTORS)
+        raise LoadError(f"there is no detector {options.detector}; there are: {there}")
+    create: Callable[[DetectorOptions], FaceDetector]
+    create = import_module(DETECTORS[options.detector]).create
+    return create(options)

@@ -1,0 +1,54 @@
+"""Everything the library raises on purpose.
+
+LwbafaError
+├── LoadError            a checkpoint, a detector or an engine cannot be loaded
+├── DeviceLost           the device answers nothing any more in this process
+├── PhotographError      this photograph cannot be read
+│   ├── EmptyPhotograph, UnsupportedFormat, NotAnImage, TruncatedImage, TooManyPixels
+├── InvalidBox           a face box that was given does not fit the photograph
+└── InferenceFailed      the network's answer for a face is not usable
+"""
+
+
+class LwbafaError(Exception):
+    """Root of everything this package raises on purpose; the message is for people."""
+
+
+class LoadError(LwbafaError):
+    """A checkpoint, a detector or an engine cannot be loaded: one line says why."""
+
+
+class DeviceLost(LwbafaError):
+    """The device will answer nothing any more in this process."""
+
+
+class PhotographError(LwbafaError):
+    """A photograph that cannot be read."""
+
+
+class EmptyPhotograph(PhotographError):
+    """There are no bytes."""
+
+
+class UnsupportedFormat(PhotographError):
+    """The bytes are an image of no supported format, or no image at all."""
+
+
+class NotAnImage(PhotographError):
+    """The bytes begin like an image, but their header makes no sense."""
+
+
+class TruncatedImage(PhotographError):
+    """The image ends early, or its data is damaged."""
+
+
+class TooManyPixels(PhotographError):
+    """The image is larger than the limits in force."""
+
+
+class InvalidBox(LwbafaError):
+    """A face box does not touch the photograph, or is far larger than it."""
+
+
+class InferenceFailed(LwbafaError):
+    """The network's answer for a face is not usable."""

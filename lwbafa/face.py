@@ -1,0 +1,67 @@
+"""What the library answers for one face."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwbafa.imaging.crop import Crop
+from lwbafa.imaging.draw import annotated
+from lwbafa.imaging.photograph import Photograph, Source
+from lwbafa.markups import Markup
+from lwbafa.types import FaceBox, Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """One face, in pixels of the upright photograph; (0, 0) is the centre of the top left pixel.
+
+    `landmarks` N×2 float64 in the markup's order, never clamped; `scores` N float32, the heatmap of
+    each landmark's own boundaries at the point, 0 to 1, NaN for points on no boundary; `heatmap`
+    uint8, the boundaries merged over `crop`, 255 for certain; `box` around the landmarks as the
+    detector found it or the caller gave it, `box_score` the detector's, None for a caller's box.
+    """
+
+    landmarks: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    heatmap: NDArray[np.uint8]
+    crop: Crop
+    box: FaceBox
+    box_score: float | None
+    markup: Markup
+
+    @property
+    def score(self) -> float:
+        """The mean of the landmarks' scores, 0 to 1."""
+        return float(np.nanmean(self.scores))
+
+    def group(self, name: str) -> NDArray[np.float64]:
+        """The landmarks n×2 of a group, such as `left_eye`; left is the image's left.
+
+        Raises KeyError for a name that is not in `markup.groups`.
+        """
+        return self.landmarks[list(self.markup.groups[name])]
+
+    def draw(self, photograph: Source) -> Pixels:
+        """The upright photograph, 1024 to 2048 px long, this face's points and heatmap over it."""
+        return draw_faces(photograph, [self])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; scores that are not defined are None."""
+        scores = [None if np.isnan(score) else float(score) for score in self.scores]
+        return {
+            "box": {**self.box._asdict(), "score": self.box_score},
+            "score": self.score,
+            "landmarks": [
+                {"x": x, "y": y, "score": score}
+                for (x, y), score in zip(self.landmarks.tolist(), scores, strict=True)
+            ],
+        }
+
+
+def draw_faces(photograph: Source | Photograph, faces: list[AlignedFace]) -> Pixels:
+    """The upright photograph, 1024 to 2048 px long, with all faces drawn over it."""
+    opened = photograph if isinstance(photograph, Photograph) else Photograph.open(photograph)
+    parts = [(face.crop, face.landmarks, face.heatmap, face.markup.groups) for face in faces]
+    return annotated(opened.picture().pixels, parts)

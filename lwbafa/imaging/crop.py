@@ -1,0 +1,96 @@
+"""The one convention that ties a face box to the network's square crop, in training and serving.
+
+The crop is a square with the centre of the face box (`lwbafa.types.FaceBox`) and a multiple of its
+longer side, which the checkpoint's manifest states. Outside the image it is black.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lwbafa.types import FaceBox, Pixels, Points
+
+CROP_SCALE = 1.3
+"""Side of the crop over the longer side of the box, as this project trains."""
+
+
+class Crop(NamedTuple):
+    """A square region of an image: its centre and its side in image pixels, turned by `degrees`.
+
+    Crop coordinates run from 0 to 1 between the outer edges of the square. `degrees` turns the
+    square clockwise on the screen, so the face in it appears turned counter-clockwise.
+    """
+
+    center_x: float
+    center_y: float
+    side: float
+    degrees: float = 0.0
+
+    @classmethod
+    def around(cls, box: FaceBox, scale: float = CROP_SCALE) -> "Crop":
+        """The network's crop for a face box."""
+        return cls(
+            box.x + box.width / 2, box.y + box.height / 2, scale * max(box.width, box.height)
+        )
+
+    def to_image(self, points: Points) -> NDArray[np.float64]:
+        """Crop coordinates (…×2, 0 to 1) to image pixels; inverse of `from_image`."""
+        center = np.array([self.center_x, self.center_y])
+        offsets = (np.asarray(points, np.float64) - 0.5) * self.side
+        return np.asarray(offsets @ self._axes() + center)
+
+    def from_image(self, points: Points) -> NDArray[np.float64]:
+        """Pixels pixels (…×2) to crop coordinates (0 to 1)."""
+        center = np.array([self.center_x, self.center_y])
+        offsets = np.asarray(points, np.float64) - center
+        return np.asarray(offsets @ self._axes().T / self.side + 0.5)
+
+    def cut(self, image: Pixels, size_px: int) -> Pixels:
+        """Resample the region to size_px × size_px, bilinear, black outside the image.
+
+        A region much larger than `size_px` is first averaged down, so that nothing aliases.
+        """
+        shrink = int(self.side / size_px)
+        if shrink >= 2:
+            image, crop = self._averaged_down(image, shrink)
+            return crop.cut(image, size_px) if image.size else _black(size_px)
+        # Corners of the output in pixel-centre coordinates, as the edges 0 and 1 of the crop.
+        pixel = np.array([[0, 0], [1, 0], [0, 1]])
+        source = self.to_image((pixel + 0.5) / size_px)
+        to_source = np.column_stack((source[1] - source[0], source[2] - source[0], source[0]))
+        return cv2.warpAffine(  # type: ignore[return-value]
+            image,
+            to_source,
+            (size_px, size_px),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
+
+    def _axes(self) -> NDArray[np.float64]:
+        """Rows: the image-space unit vectors of the crop's x and y axes."""
+        angle = np.deg2rad(self.degrees)
+        return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+    def _averaged_down(self, image: Pixels, factor: int) -> tuple[Pixels, "Crop"]:
+        """The surroundings of the crop at 1/factor, and the crop in them."""
+        reach = self.side * 0.71 + factor  # half a diagonal, as the square may be turned
+        left = max(0, int(self.center_x - reach))
+        top = max(0, int(self.center_y - reach))
+        region = image[top : int(self.center_y + reach) + 1, left : int(self.center_x + reach) + 1]
+        height, width = region.shape[0] // factor, region.shape[1] // factor
+        if not (height and width):
+            return image[:0], self
+        region = region[: height * factor, : width * factor]
+        small = cv2.resize(region, (width, height), interpolation=cv2.INTER_AREA)
+        return small, Crop(  # type: ignore[return-value]
+            (self.center_x - left + 0.5) / factor - 0.5,
+            (self.center_y - top + 0.5) / factor - 0.5,
+            self.side / factor,
+            self.degrees,
+        )
+
+
+def _black(size_px: int) -> Pixels:
+    return np.zeros((size_px, size_px, 3), np.uint8)

@@ -1,0 +1,21 @@
+"""Where the checkpoints and the detectors' networks lie that are named without a path."""
+
+from pathlib import Path
+
+from lwbafa.errors import LoadError
+
+MODEL_STORE = Path(__file__).resolve().parent.parent / "model_store"
+"""Beside the package: in a checkout, in the container image and in an installed wheel alike."""
+
+
+def checkpoint_folder(name: str | Path) -> Path:
+    """The folder of a checkpoint: a path as it is, a plain name below `MODEL_STORE`.
+
+    Raises LoadError if there is no such folder.
+    """
+    path = Path(name)
+    folder = path if path.is_dir() else MODEL_STORE / path
+    if not folder.is_dir():
+        there = sorted(manifest.parent.name for manifest in MODEL_STORE.glob("*/manifest.json"))
+        raise LoadError(f"there is no checkpoint {name}; by name there are: {', '.join(there)}")
+    return folder

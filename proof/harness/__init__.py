@@ -1,0 +1,1 @@
+"""What proofs, benches and tests share: server processes, callers, load, a faulty engine."""

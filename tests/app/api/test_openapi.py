@@ -1,0 +1,141 @@
+"""The OpenAPI document is complete, and the service does what it says."""
+
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode, checks
+
+from app.api.app import create_app
+from app.api.openapi import OF_NO_ROUTE, of_any_route
+from app.errors import DeadlineExceeded, RequestError, request_errors
+from app.service import Service
+from app.settings import Settings
+from lwbafa.imaging.header import MEDIA_TYPES
+from tests.lwbafa.imaging.pictures import RECIPES, encode, photograph
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document(client: httpx.Client) -> Document:
+    answer: Document = client.get("/openapi.json").json()
+    return answer
+
+
+def codes_by_status(document: Document, path: str, method: str) -> dict[str, list[str]]:
+    """The error codes that a route's answers name."""
+    named = {}
+    for status, answer in document["paths"][path][method]["responses"].items():
+        for media_type, content in answer.get("content", {}).items():
+            if media_type == "application/problem+json":
+                reference, narrowed = content["schema"]["allOf"]
+                assert reference == {"$ref": "#/components/schemas/Problem"}
+                named[status] = narrowed["properties"]["code"]["enum"]
+    return named
+
+
+@pytest.mark.parametrize("error", request_errors(), ids=lambda error: error.code)
+def test_every_error_is_in_the_document_with_its_status(
+    document: Document, error: type[RequestError]
+) -> None:
+    assert error.code in document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    if error not in OF_NO_ROUTE:
+        assert error.code in codes_by_status(document, "/v1/align", "post")[str(error.status)]
+
+
+def test_no_code_is_in_the_document_that_does_not_exist(document: Document) -> None:
+    known = {error.code: str(error.status) for error in request_errors()}
+    schema = document["components"]["schemas"]["Problem"]
+    assert schema["properties"]["code"]["enum"] == list(known)
+    for path, operations in document["paths"].items():
+        for method in operations:
+            for status, codes in codes_by_status(document, path, method).items():
+                assert all(known[code] == status for code in codes), (path, method, status)
+
+
+def test_every_route_of_v1_names_what_the_way_in_may_answer(document: Document) -> None:
+    for path in ("/v1/align", "/v1/models"):
+        ((method, _),) = document["paths"][path].items()
+        named = codes_by_status(document, path, method)
+        assert {"400", "401", "408", "429", "431", "500"} <= set(named)
+        assert {"api_key_missing", "api_key_wrong"} <= set(named["401"])
+        assert "rate_limited" in named["429"]
+
+
+def test_every_error_can_be_an_answer_of_a_route_or_of_none() -> None:
+    assert {*of_any_route(), *OF_NO_ROUTE} == set(request_errors())
+
+
+def test_every_body_and_parameter_is_in_the_document(document: Document) -> None:
+    operation = document["paths"]["/v1/align"]["post"]
+    images = {"image/jpeg", "image/png", "image/webp"}
+    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", *images}
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", "image/png"}
+    parameters = {parameter["name"] for parameter in operation["parameters"]}
+    assert parameters == {"boxes", "max_faces", "heatmap", "frame", "X-Deadline-Ms"}
+
+
+@pytest.mark.parametrize("keys", ["", "web:" + 64 * "0"])
+def test_the_document_tells_who_needs_a_key(keys: str) -> None:
+    document = create_app(Service(Settings(api_keys=keys))).openapi()
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path.startswith("/v1/"):
+                assert ({} in operation["security"]) == (not keys)
+                assert {"bearer": []} in operation["security"]
+            else:
+                assert "security" not in operation
+
+
+# Requests of all kinds, made by schemathesis from the document, to the real service
+
+PICTURES = [encode(photograph(64, 64), recipe) for recipe in RECIPES]
+CHECKS = [
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.unsupported_method,
+]
+
+for media_type in MEDIA_TYPES.values():
+    bodies = st.one_of(st.sampled_from(PICTURES), st.binary(max_size=200))
+    schemathesis.openapi.media_type(media_type, bodies)
+
+
+def statuses(client: httpx.Client, path: str, mode: GenerationMode) -> set[int]:
+    """The answers to many requests, each of which is what the document says."""
+    schema = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
+    (operation,) = schema[path].values()
+    seen = set()
+
+    @settings(max_examples=40, derandomize=True, phases=[Phase.generate])
+    @given(operation.as_strategy(generation_mode=mode))
+    def send(case: schemathesis.Case[Any]) -> None:
+        status = case.call_and_validate(checks=CHECKS, timeout=60).status_code
+        # A caller who leaves the service a millisecond is told that it was too late.
+        assert status < 500 or status == DeadlineExceeded.status
+        seen.add(status)
+
+    send()
+    return seen
+
+
+def test_alignments_of_all_kinds_are_answered_as_the_document_says(client: httpx.Client) -> None:
+    assert {200, 415, 422} <= statuses(client, "/v1/align", GenerationMode.POSITIVE)
+
+
+def test_requests_against_the_document_are_refused_as_it_says(client: httpx.Client) -> None:
+    assert 422 in statuses(client, "/v1/align", GenerationMode.NEGATIVE)
+
+
+def test_every_other_route_answers_as_the_document_says(
+    client: httpx.Client, document: Document
+) -> None:
+    for path in document["paths"].keys() - {"/v1/align"}:
+        assert statuses(client, path, GenerationMode.POSITIVE) == {200}

@@ -1,0 +1,66 @@
+"""Boxes that callers send: what of them reaches the network."""
+
+import json
+
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from app.api.routes.align import _boxes
+from app.errors import InvalidParameter
+from app.pipeline import LARGEST_BOX, _upright
+from lwbafa.checkpoint import INPUT_PX
+from lwbafa.imaging.crop import Crop
+from lwbafa.imaging.header import ImageHeader
+from lwbafa.imaging.photograph import Photograph
+from lwbafa.types import FaceBox
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=20,
+)
+
+
+@given(anything.map(json.dumps) | st.text())
+@example("[" * 10_000)
+@example('[[1, 2, 3, 4]]" ')
+@example("[[NaN, 2, 3, Infinity]]")
+@example("[[1, 2, 3, 1" + "0" * 400 + "]]")
+def test_whatever_stands_in_boxes_is_boxes_or_names_the_parameter(text: str) -> None:
+    try:
+        boxes = _boxes(text, 8)
+    except InvalidParameter as error:
+        assert error.detail.startswith("boxes")  # noqa: PT017
+        return
+    assert boxes is not None
+    assert 1 <= len(boxes) <= 8
+    assert np.isfinite(boxes).all()
+    assert all(min(box.width, box.height) >= 1 for box in boxes)
+
+
+places = st.floats(-1e300, 1e300) | st.floats(-100, 100)
+lengths = st.floats(1, 1e300) | st.floats(1, 500)
+
+
+@settings(max_examples=200)
+@given(
+    st.builds(FaceBox, places, places, lengths, lengths),
+    st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    st.sampled_from(range(1, 9)),
+    st.booleans(),
+)
+def test_a_box_is_refused_or_can_be_cut_out_in_either_frame(
+    box: FaceBox, size: tuple[int, int], exif: int, stored: bool
+) -> None:
+    photograph = Photograph(b"", ImageHeader("png", *size, exif))
+    width, height = photograph.upright_size
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    try:
+        (upright,) = _upright([box], stored, photograph)
+    except InvalidParameter as error:
+        assert error.detail.startswith("boxes[0] ")  # noqa: PT017
+        return
+    assert max(upright.width, upright.height) <= LARGEST_BOX * max(size)
+    crop = Crop.around(upright)
+    assert crop.cut(pixels, INPUT_PX).any(), "nothing of the picture is in the crop"

@@ -1,8 +1,0 @@
-"""Promises of the service under hostile input, overload, faults and restarts, each measured.
-
-    python -m tests.chaos              all but the soak, in under ten minutes on two cores
-    python -m tests.chaos --only fuzz  one family
-
-Everything runs against real server processes over real sockets. Each family is a file with
-`async def run(plan) -> list[Promise]`.
-"""

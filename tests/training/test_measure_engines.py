@@ -1,0 +1,140 @@
+"""The engines' figures in the manifest are measured, and int8 is made, on a public-domain face."""
+
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from lwbafa.engine.openvino_model import fp32_model
+
+from app.settings import Settings
+from lwbafa.checkpoint import load_checkpoint
+from lwbafa.engine import Alignment
+from lwbafa.engine.choose import create_engine
+from lwbafa.imaging.crop import Crop
+from lwbafa.quiet_openvino import ov
+from lwbafa.types import FaceBox, Pixels
+from tests.conftest import ASTRONAUT_POINTS
+from training import export
+from training.datasets import Face, load_faces
+from training.evaluate import Measured, Protocol
+from training.measure_engines import draft, heatmap_difference, measure_engines, summary
+from training.quantise import calibration_crops, quantised, write_int8
+
+BOX = FaceBox.around(np.array(list(ASTRONAUT_POINTS.values())))
+
+SKIPPED_SUM = re.compile(r"hourglasses\.\d/aten::add/Add(_\d)?$")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the shipped checkpoint to write into."""
+    copy = tmp_path_factory.mktemp("store") / "checkpoint"
+    return Path(shutil.copytree(Settings().checkpoint_dir, copy))
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path, astronaut: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A source of one face, annotated by the network itself and then moved by three pixels."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "set").mkdir()
+    engine = create_engine(load_checkpoint(folder), Settings(engine="torch", device="cpu"))
+    crop = Crop.around(BOX)
+    (answer,) = engine.align([crop.cut(astronaut, 256)])
+    lines = [f"{x + 4} {y + 1}" for x, y in crop.to_image(answer.points)]  # .pts are 1-based
+    text = "\n".join(["version: 1", "n_points: 68", "{", *lines, "}"])
+    (root / "set" / "astronaut.pts").write_text(text)
+    cv2.imwrite(str(root / "set" / "astronaut.png"), cv2.cvtColor(astronaut, cv2.COLOR_RGB2BGR))
+    return root
+
+
+def added_by(node: ov.Node) -> set[str]:
+    return {node.input_value(i).get_node().get_type_name() for i in range(2)}
+
+
+def answered(level: int) -> Measured:
+    points = np.full((68, 2), 0.5, np.float32)
+    face = Face("any", np.zeros((64, 64, 3), np.uint8), points)
+    heatmap = np.full((64, 64), level, np.uint8)
+    alignment = Alignment(points, np.zeros(68, np.float32), heatmap)
+    return Measured(face, Crop(32, 32, 64), alignment, np.full(68, 0.04))
+
+
+def test_heatmaps_are_compared_face_by_face() -> None:
+    one = [Protocol("landmarks", [answered(0), answered(255)], 0)]
+    other = [Protocol("landmarks", [answered(51), answered(255)], 0)]
+    assert heatmap_difference(one, other) == pytest.approx(0.1)
+    assert heatmap_difference(one, one) == 0
+
+
+def test_int8_is_made_of_the_weights_and_measured_with_the_other_engines(
+    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LWBAFA_CACHE_DIR", str(tmp_path))
+    crops = calibration_crops(load_faces(data, ["set"], 68))
+    assert crops.shape == (1, 256, 256, 3)
+    model = fp32_model(load_checkpoint(folder), tmp_path)
+    int8 = quantised(model, crops)
+    operations = int8.get_ordered_ops()
+    sigmoids = [node for node in operations if node.get_type_name() == "Sigmoid"]
+    assert len(sigmoids) == 6  # of the profiles: the gates' are straight lines
+    assert all("sa_feature" in node.get_friendly_name() for node in sigmoids)
+    sums = [node for node in operations if SKIPPED_SUM.search(node.get_friendly_name())]
+    assert len(sums) == 16
+    assert {node.input_value(0).get_node().get_type_name() for node in sums} == {"Relu"}
+    named = {node.get_friendly_name().split(".network.")[-1]: node for node in operations}
+    for fusion in (f"boundary_stage.fusions.{i}/aten::add" for i in range(3)):
+        assert "Multiply" in added_by(named[f"{fusion}/Add"])
+        assert added_by(named[f"{fusion}/Add_1"]) == {"Add", "Transpose"}
+    write_int8(folder, int8)
+    measure_engines(folder, load_faces(data, ["set"], 68), "set")
+    manifest = load_checkpoint(folder).manifest
+    assert [row.box for row in manifest.accuracy] == ["landmarks", "detector"]
+    # Three of the 66 pixels between the eyes, and what the moved points move the crop.
+    assert 3 < manifest.accuracy[0].nme_percent < 7
+    assert [check.engine for check in manifest.engines] == ["openvino", "openvino-int8"]
+    exact, rounded = manifest.engines
+    assert exact.heatmap_difference < 1e-4 < rounded.heatmap_difference < 0.02
+    assert manifest.keeps_accuracy("openvino")
+    assert "openvino-int8" in summary(manifest)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("absent", "absent: no such folder"), ("set", "does not fit the network")],
+)
+def test_an_export_that_fails_leaves_the_checkpoint_as_it_was(
+    source: str, said: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(Settings().checkpoint_dir, tmp_path / "made"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    recipe = Path(export.__file__).parent / "recipes" / "lwbafa-300w68-cpu.toml"
+    where = ["--run", str(tmp_path), "--recipe", str(recipe), "--data", str(data)]
+    what = ["--version", "1.0.0", "--terms", "none", "--out", str(out), "--test-sources", source]
+    monkeypatch.setattr("sys.argv", ["training.export", *where, *what])
+    (tmp_path / "network.safetensors").write_bytes(b"any")
+    with pytest.raises(SystemExit, match=said):
+        export.main()
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_draft_replaces_the_folder_once_it_is_finished(tmp_path: Path) -> None:
+    made = tmp_path / "new" / "made"
+    with suppress(OSError), draft(made) as folder:
+        (folder / "a").write_text("0")
+        raise OSError("broken off")
+    assert not made.parent.exists()
+    with draft(made) as folder:
+        (folder / "a").write_text("1")
+        assert not made.exists()
+    with draft(made) as folder:
+        (folder / "b").write_text((folder / "a").read_text() + "2")
+        (made / "a").write_text("edited meanwhile")
+    written = {path.name: path.read_text() for path in made.iterdir()}
+    assert written == {"a": "edited meanwhile", "b": "12"}
+    with draft(made) as folder:
+        (folder / "a").write_text("3")
+    assert (made / "a").read_text() == "3"
