@@ -17,9 +17,9 @@ from skimage import data
 
 from lwbafa.types import Pixels
 from proof.harness.server import running
+from proof.harness.target import USUAL
 
-ROOT = Path(__file__).resolve().parent.parent
-FACE_DATA = Path(os.environ.get("FACE_DATA", ROOT.parent / "shared" / "data"))
+FACE_DATA = Path(os.environ.get("FACE_DATA", os.devnull))
 
 needs_face_data = pytest.mark.skipif(
     not (FACE_DATA / "300w").is_dir(),
@@ -77,11 +77,10 @@ def running_server(**settings: object) -> Iterator[str]:
 
 @contextmanager
 def server_process(
-    stderr: IO[bytes] | None, module: str = "app", /, **settings: object
+    stderr: IO[bytes] | None, command: str = "app", /, **settings: object
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """As `running_server`, with the process itself; `module` may be one that wraps the app."""
-    usual = {"log_level": "error", "drain_delay_ms": 0}
-    with running(module, stderr, **usual | settings) as server:
+    """As `running_server`, with the process itself; `command` may be one that wraps the app."""
+    with running(command, stderr, **USUAL | settings) as server:
         yield server.url, server.process
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.report import machine
 from proof.container import compose, image, instances, limits, split
+from proof.harness import ROOT
 from proof.promises.promises import Family, Plan, Promise, as_markdown, missed, write_json
-from tests.conftest import ROOT
 
 FAMILIES: dict[str, Callable[[], Awaitable[list[Promise]]]] = {
     "image": image.run,

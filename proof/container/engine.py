@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -12,10 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from proof.harness import ROOT
 from proof.harness.server import free_port
-from proof.harness.target import until
+from proof.harness.target import metric_at, until
 from proof.harness.wire import Address, get
-from tests.conftest import ROOT
 
 IMAGE = "lwbafa:cpu"
 OURS = f"lwbafa-check-{os.getpid()}"
@@ -64,11 +63,9 @@ class Container:
         """What the engine says of it: whether it runs, was killed for memory, is healthy."""
         return (await inspect(self.name))["State"]
 
-    async def metric(self, name: str, labels: str = "") -> float:
-        """The sum of a metric's samples whose labels contain a text."""
-        text = (await get(self.address, "/metrics")).body.decode()
-        found = re.findall(rf"^{name}(?:\{{([^}}]*)\}})? (\S+)$", text, re.MULTILINE)
-        return sum(float(value) for has, value in found if labels in has)
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        return await metric_at(self.address, name, **labels)
 
 
 @asynccontextmanager

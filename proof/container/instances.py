@@ -38,9 +38,8 @@ async def run() -> list[Promise]:
 async def _spread(front: Proxy, instances: list[Container]) -> list[Promise]:
     """A steady load, counted by who answered."""
     await _load_during(front, lambda: asyncio.sleep(SPREAD_S))
-    labels = 'route="/v1/align"'
     name = "lwbafa_request_seconds_count"
-    shares = [await instance.metric(name, labels) for instance in instances]
+    shares = [await instance.metric(name, route="/v1/align") for instance in instances]
     least = 100 * min(shares) / (sum(shares) / len(shares))
     name = f"{len(instances)} instances: requests of the one with fewest, of an even share"
     return [at_least(name, least, 70, "%", requests=shares)]

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from proof.harness import ROOT
 from proof.harness.nginx import IN_ITS_FOLDER, NGINX
 from proof.harness.server import free_port
 from proof.harness.target import until
 from proof.harness.wire import Address, get
-from tests.conftest import ROOT
 
 MAIN = (
     IN_ITS_FOLDER

@@ -10,7 +10,6 @@ import numpy as np
 import PIL.Image
 import skimage.data
 
-from lwbafa.checkpoint import INPUT_PX
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.orientation import Orientation
 from lwbafa.types import FaceBox, Pixels
@@ -67,9 +66,9 @@ def phone_photograph() -> Upload:
     return _upload(body.getvalue(), "jpeg", FACE._replace(x=FACE.x - left / scale), scale)
 
 
-def astronaut_crop() -> Pixels:
+def astronaut_crop(size_px: int = 256) -> Pixels:
     """The network's input for the face."""
-    return Crop.around(FACE).cut(photograph(), INPUT_PX)
+    return Crop.around(FACE).cut(photograph(), size_px)
 
 
 def photograph() -> Pixels:

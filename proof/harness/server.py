@@ -13,7 +13,8 @@ from typing import IO, NamedTuple, Self
 
 import psutil
 
-from app.settings import ROOT
+from proof.harness import ROOT
+from proof.harness.metrics import metric
 from proof.harness.photographs import Upload
 
 START_LIMIT_S = 300
@@ -63,6 +64,10 @@ class Caller:
         """The body. Raises RuntimeError unless the answer is a 200."""
         return self._ask("GET", path)[1]
 
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        return metric(self.get("/metrics").decode(), name, **labels)
+
     def align(self, upload: Upload, with_box: bool) -> HTTPMessage:
         """The answer's headers. Raises RuntimeError unless it is a 200."""
         path = f"/v1/align?{upload.box_query}" if with_box else "/v1/align"
@@ -85,18 +90,19 @@ class Caller:
 
 @contextmanager
 def running(
-    module: str = "app", stderr: IO[bytes] | None = None, /, **settings: object
+    command: str = "app", stderr: IO[bytes] | None = None, /, **settings: object
 ) -> Iterator[Server]:
-    """Start `python -m module` on a free port, wait until it is ready, stop it in the end.
+    """Start `python -m command` on a free port, wait until it is ready, stop it in the end.
 
-    `settings` become its environment. Raises RuntimeError if it ends before it is ready, or takes
-    too long; subprocess.TimeoutExpired if it has to be killed in the end.
+    `command` is a module with its arguments; `settings` become its environment. Raises
+    RuntimeError if it ends before it is ready, or takes too long; subprocess.TimeoutExpired if it
+    has to be killed in the end.
     """
     port = int(str(settings.pop("port", None) or free_port()))
     settings |= {"host": "127.0.0.1", "port": port}
     environment = os.environ | {f"LWBAFA_{k.upper()}": str(v) for k, v in settings.items()}
-    command = [sys.executable, "-m", module]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stderr) as process:
+    line = [sys.executable, "-m", *command.split()]
+    with subprocess.Popen(line, cwd=ROOT, env=environment, stderr=stderr) as process:
         try:
             server = Server(port, process)
             _wait_until_ready(server)
@@ -109,15 +115,17 @@ def running(
                 process.kill()  # one that hangs would else be waited for without end
 
 
-def running_service(checkpoint: Path, module: str = "app") -> AbstractContextManager[Server]:
-    """`running`, with a checkpoint and what lets a slow machine yield slow figures."""
-    return running(
-        module,
-        checkpoint_dir=checkpoint.resolve(),
-        log_level="warning",
-        request_deadline_ms=1000 * DEADLINE_S,
-        drain_delay_ms=0,
-    )
+def running_service(
+    *checkpoints: Path, command: str = "app", **settings: object
+) -> AbstractContextManager[Server]:
+    """`running`, with some checkpoints and what lets a slow machine yield slow figures."""
+    usual: dict[str, object] = {
+        "checkpoint_dirs": ",".join(str(checkpoint.resolve()) for checkpoint in checkpoints),
+        "log_level": "warning",
+        "request_deadline_ms": 1000 * DEADLINE_S,
+        "drain_delay_ms": 0,
+    }
+    return running(command, **usual | settings)
 
 
 def free_port() -> int:

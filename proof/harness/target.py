@@ -13,10 +13,11 @@ from typing import Any
 import psutil
 from skimage.data import astronaut
 
+from proof.harness.metrics import metric
 from proof.harness.photographs import FACE, SIDE_PX
 from proof.harness.photographs import astronaut as photograph
+from proof.harness.server import Server, running
 from proof.harness.wire import Address, Answer, Caller, get, post
-from tests.conftest import server_process
 
 REFERENCE_PX = 160
 REFERENCE_BOX = [value * REFERENCE_PX / SIDE_PX for value in FACE]
@@ -26,6 +27,7 @@ REFERENCE = post(photograph(REFERENCE_PX).body, boxes=[REFERENCE_BOX])
 PER_REQUEST = ("request_id", "timing_ms")
 """What differs between two answers to the same upload."""
 
+USUAL: dict[str, object] = {"log_level": "error", "drain_delay_ms": 0}
 CLOSING_S = 15
 PATIENCE_S = 120
 """For what has no target: long enough for a busy machine."""
@@ -34,11 +36,10 @@ PATIENCE_S = 120
 class Target:
     """A running service: where it is, what it uses, what it logs."""
 
-    def __init__(self, url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        host, port = url.removeprefix("http://").split(":")
-        self.address: Address = (host, int(port))
-        self.process = process
-        self._usage = psutil.Process(process.pid)
+    def __init__(self, server: Server, log: Path) -> None:
+        self.address: Address = ("127.0.0.1", server.port)
+        self.process = server.process
+        self._usage = psutil.Process(server.process.pid)
         self._log = log
 
     def resident_mib(self) -> float:
@@ -73,12 +74,9 @@ class Target:
             if line.startswith(('{"time"', "Traceback", "  File"))
         ]
 
-    async def metric(self, name: str, labels: str = "") -> float:
-        """The sum of a metric's samples whose labels contain a text."""
-        text = (await get(self.address, "/metrics")).body.decode()
-        pattern = rf"^{name}(?:\{{([^}}]*)\}})? (\S+)$"
-        found = re.findall(pattern, text, re.MULTILINE)
-        return sum(float(value) for has, value in found if labels in has)
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        return await metric_at(self.address, name, **labels)
 
     async def reference_answer(self) -> Any:
         """What the service answers to the reference photograph, alone; raises if it refuses."""
@@ -111,27 +109,29 @@ class Target:
 
 
 @asynccontextmanager
-async def target(module: str = "app", /, **settings: object) -> AsyncIterator[Target]:
-    """Start `python -m module` with some settings changed, wait until it is ready, stop it.
+async def target(command: str = "app", /, **settings: object) -> AsyncIterator[Target]:
+    """Start `python -m command` with some settings changed, wait until it is ready, stop it.
 
     Started and stopped on another thread, so that load may go on meanwhile.
     """
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stderr:
-            running = server_process(stderr, module, **settings)
+            service = running(command, stderr, **USUAL | settings)
             try:
-                url, process = await asyncio.to_thread(running.__enter__)
+                server = await asyncio.to_thread(service.__enter__)
             except RuntimeError as error:
                 raise RuntimeError(f"{error}: {log.read_text(errors='replace')[-300:]}") from error
             try:
-                yield Target(url, process, log)
+                yield Target(server, log)
             finally:
                 with suppress(subprocess.TimeoutExpired):
-                    await asyncio.to_thread(running.__exit__, None, None, None)
-                if process.poll() is None:  # it hangs, which is for the caller to have noticed
-                    process.kill()
-                    process.wait()
+                    await asyncio.to_thread(service.__exit__, None, None, None)
+
+
+async def metric_at(address: Address, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels, in the service at an address."""
+    return metric((await get(address, "/metrics")).body.decode(), name, **labels)
 
 
 async def until(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import uvloop
 
-from app.settings import ROOT
 from bench.report import machine
+from proof.harness import ROOT
 from proof.promises import disconnects, faults, fuzz, overload, rolling, soak
 from proof.promises.promises import Family, Plan, as_markdown, missed, write_json, write_readme
 

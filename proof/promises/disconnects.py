@@ -51,7 +51,7 @@ async def run(plan: Plan) -> list[Promise]:
         # A request whose caller left is counted when the service notices, not when it happens.
         settled = await until(lambda: _reached(service, requests + entered), limit_s=15)
         counted = await _align_requests(service) - requests
-        dropped = await service.metric("lwbafa_dropped_faces_total", 'reason="ended"')
+        dropped = await service.metric("lwbafa_dropped_faces_total", reason="ended")
         inflight = await service.metric("lwbafa_inflight_requests")
         queued = await service.metric("lwbafa_queue_faces")
         last = await service.reference_answer()
@@ -145,7 +145,7 @@ async def _stay(service: Target, expected: object, count: int) -> tuple[int, int
 
 
 async def _align_requests(service: Target) -> float:
-    return await service.metric("lwbafa_request_seconds_count", 'route="/v1/align"')
+    return await service.metric("lwbafa_request_seconds_count", route="/v1/align")
 
 
 async def _reached(service: Target, count: float) -> bool:

@@ -14,8 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from app.settings import ROOT, Settings
-from proof.harness import chaos_faulty_service as faulty
+from app.settings import Settings
+from proof.harness import ROOT
+from proof.harness import faulty_service as faulty
+from proof.harness.checkpoints import SHIPPED
 from proof.harness.faulty_service import Color
 from proof.harness.photographs import astronaut
 from proof.harness.target import (
@@ -32,7 +34,8 @@ from proof.harness.target import (
 from proof.harness.wire import Answer, Caller, get, post
 from proof.promises.promises import Plan, Promise, at_most, exactly
 
-FAULTY = "proof.harness.chaos_faulty_service"
+FAULTY = "proof.harness.faulty_service --network"
+BATCH = 16
 PATIENT = {"request_deadline_ms": 1000 * PATIENCE_S}
 FORWARD_TIMEOUT_S = 8
 NOTICE_S = 3
@@ -42,8 +45,8 @@ Answers = list[Answer | None]
 
 async def run(plan: Plan) -> list[Promise]:
     """One service for what it survives, one for each fault that ends it."""
-    async with target(FAULTY, max_batch_faces=faulty.HELD, **PATIENT) as service:
-        alone = [await _ask(service, _face(shift)) for shift in range(faulty.HELD)]
+    async with target(FAULTY, max_batch_faces=BATCH, **PATIENT) as service:
+        alone = [await _ask(service, _face(shift)) for shift in range(BATCH)]
         promises = [
             await _poison(service, alone),
             await _flaky(service, alone),
@@ -62,21 +65,21 @@ async def _poison(service: Target, alone: Answers) -> Promise:
     answers, right = await _batch(service, faulty.POISON, alone)
     others = Counter(as_text(answer) for answer in answers[1:] if answer and answer.status != 200)
     found = f"{right} right, the other {as_text(answers[0])}"
-    wanted = f"{faulty.HELD - 1} right, the other 500 inference_failed"
-    return exactly(f"a poison face in a batch of {faulty.HELD}", found, wanted, others=others)
+    wanted = f"{BATCH - 1} right, the other 500 inference_failed"
+    return exactly(f"a poison face in a batch of {BATCH}", found, wanted, others=others)
 
 
 async def _flaky(service: Target, alone: Answers) -> Promise:
     answers, right = await _batch(service, faulty.FLAKY, alone)
     found = f"{right} right, the other {as_text(answers[0])}"
-    wanted = f"{faulty.HELD - 1} right, the other 200"
+    wanted = f"{BATCH - 1} right, the other 200"
     return exactly("a forward pass that raises once", found, wanted)
 
 
 async def _out_of_memory(service: Target, alone: Answers) -> list[Promise]:
     answers, right = await _batch(service, faulty.GREEDY, alone)
     found = f"{right} right, the other {as_text(answers[0])}"
-    wanted = f"{faulty.HELD - 1} right, the other 200"
+    wanted = f"{BATCH - 1} right, the other 200"
     small, passes = await _batches(service)
     await _batch(service, None, alone)
     small_after, passes_after = await _batches(service)
@@ -89,7 +92,7 @@ async def _out_of_memory(service: Target, alone: Answers) -> list[Promise]:
 
 async def _batches(service: Target) -> tuple[float, float]:
     """Batches of no more than ROOM faces so far, and all batches."""
-    small = await service.metric("lwbafa_batch_faces_bucket", f'le="{faulty.ROOM}.0"')
+    small = await service.metric("lwbafa_batch_faces_bucket", le=f"{faulty.ROOM}.0")
     return small, await service.metric("lwbafa_batch_faces_count")
 
 
@@ -99,13 +102,15 @@ async def _batch(service: Target, color: Color | None, alone: Answers) -> tuple[
     Each has a box of its own, so that answers in the wrong hands would be noticed. Returns the
     answers, and how many of those without a fault are what the face `alone` was answered.
     """
-    requests = [_face(shift) for shift in range(faulty.HELD)]
+    requests = [_face(shift) for shift in range(BATCH)]
     if color is not None:
         requests[0] = _flat(color)
-    held = service.log().count(faulty.HOLDING)
     holding = asyncio.create_task(_ask(service, _flat(faulty.HOLD)))
-    await until(lambda: _holds(service, held))
-    answers = await asyncio.gather(*(_ask(service, request) for request in requests))
+    await until(lambda: _is_held(service))
+    asking = [asyncio.create_task(_ask(service, request)) for request in requests]
+    await until(lambda: _all_wait(service))
+    service.process.send_signal(faulty.RELEASE)
+    answers = await asyncio.gather(*asking)
     await holding
     right = sum(
         answer is not None
@@ -117,8 +122,12 @@ async def _batch(service: Target, color: Color | None, alone: Answers) -> tuple[
     return list(answers), right
 
 
-async def _holds(service: Target, before: int) -> bool:
-    return service.log().count(faulty.HOLDING) > before
+async def _is_held(service: Target) -> bool:
+    return await service.metric("lwbafa_forward_age_seconds") > 0
+
+
+async def _all_wait(service: Target) -> bool:
+    return await service.metric("lwbafa_queue_faces") == BATCH
 
 
 async def _other_pixels(service: Target, cuts: int) -> Promise:
@@ -199,7 +208,7 @@ def _tampered_checkpoint() -> Promise:
     """One bit of the weights turned over."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "checkpoint"
-        shutil.copytree(Settings.model_fields["checkpoint_dir"].default, copy)
+        shutil.copytree(SHIPPED, copy)
         weights = next(copy.glob("*.safetensors"))
         data = bytearray(weights.read_bytes())
         data[len(data) // 2] ^= 1
@@ -207,7 +216,7 @@ def _tampered_checkpoint() -> Promise:
         ended = subprocess.run(
             [sys.executable, "-m", "app"],
             cwd=ROOT,
-            env={**os.environ, "LWBAFA_PORT": "0", "LWBAFA_CHECKPOINT_DIR": str(copy)},
+            env={**os.environ, "LWBAFA_PORT": "0", "LWBAFA_CHECKPOINT_DIRS": str(copy)},
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
