@@ -1,12 +1,6 @@
-"""`python -m app`."""
+"""`python -m app` serves, as `lwbafa serve` does."""
 
-import os
-import signal
+from app.cli import serve
 
 if __name__ == "__main__":
-    # A container's first process ignores what it does not handle, and the libraries load for long.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-
-    from app.server.start import main
-
-    main()
+    serve(prog_name="python -m app")

@@ -1,17 +1,14 @@
-"""API keys: who may call, by the hashes of what they present. `python -m app.keys new NAME`.
+"""API keys: who may call, by the hashes of what they present. `lwbafa keys new NAME` makes one.
 
 The service holds `name:sha256` entries and never a key. A key is 256 random bits, which nobody can
 search, so a plain SHA-256 protects it; a slow password hash would only help those who wish to keep
 the service busy.
 """
 
-import argparse
 import hashlib
-import hmac
 import logging
 import re
 import secrets
-import sys
 import time
 from pathlib import Path
 
@@ -41,7 +38,7 @@ class KeyRing:
         self._file = file
         try:
             content = _read(file) if file else b""
-            self._digests = _parse(text, content)
+            self._names = _parse(text, content)
         except (OSError, ValueError) as error:
             raise StartupError(f"API keys: {_reason(error)}") from error
         # What the file held, or why it could not be read: what is the same again is old news.
@@ -56,14 +53,12 @@ class KeyRing:
         return cls(settings.api_keys, settings.api_keys_file)
 
     def name_of(self, key: str) -> str | None:
-        """The name of a presented key, None if it is not known; as fast for any wrong key."""
+        """The name of a presented key, None if it is not known.
+
+        What a search's time tells of a stored hash does not help to find a key that has it.
+        """
         self._reload()
-        presented = hashlib.sha256(key.encode()).digest()
-        found = None
-        for name, digest in self._digests.items():
-            if hmac.compare_digest(presented, digest):
-                found = name
-        return found
+        return self._names.get(hashlib.sha256(key.encode()).digest())
 
     def _reload(self) -> None:
         now = time.monotonic()
@@ -80,8 +75,8 @@ class KeyRing:
         try:
             if isinstance(content, str):
                 raise ValueError(content)
-            self._digests = _parse(self._text, content)
-            logger.info("API keys reloaded: %d", len(self._digests))
+            self._names = _parse(self._text, content)
+            logger.info("API keys reloaded: %d", len(self._names))
         except ValueError as error:
             logger.error("API keys not reloaded, the old ones stay: %s", _reason(error))
 
@@ -91,9 +86,9 @@ def _read(file: Path) -> bytes:
         return opened.read(MAX_FILE_BYTES)
 
 
-def _parse(text: str, content: bytes) -> dict[str, bytes]:
-    """Digests by name. Raises ValueError, which never quotes an entry: it might be a key."""
-    digests: dict[str, bytes] = {}
+def _parse(text: str, content: bytes) -> dict[bytes, str]:
+    """Names by digest. Raises ValueError, which never quotes an entry: it might be a key."""
+    names: dict[bytes, str] = {}
     lines = [*text.splitlines(), *content.decode().splitlines()]
     entries = [entry for line in lines for entry in re.split(r"[\s,]+", line.split("#")[0])]
     for number, entry in enumerate(filter(None, entries), 1):
@@ -101,12 +96,12 @@ def _parse(text: str, content: bytes) -> dict[str, bytes]:
         if not match:
             raise ValueError(f"entry {number} is not name:sha256")
         name, digest = match[1], bytes.fromhex(match[2])
-        if name in digests or digest in digests.values():
+        if name in names.values() or digest in names:
             raise ValueError(f"entry {number} has the name or the hash of another")
-        digests[name] = digest
-    if not digests:
+        names[digest] = name
+    if not names:
         raise ValueError("there is none")
-    return digests
+    return names
 
 
 def _reason(error: Exception) -> str:
@@ -121,21 +116,3 @@ def new_key(name: str) -> tuple[str, str]:
         raise ValueError("a name is 1 to 64 letters, digits, dots, dashes and underscores")
     key = PREFIX + secrets.token_urlsafe(32)
     return key, f"{name}:{hashlib.sha256(key.encode()).hexdigest()}"
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Print a fresh key to standard error and its entry to standard output."""
-    parser = argparse.ArgumentParser(prog="python -m app.keys", description=main.__doc__)
-    new = parser.add_subparsers(required=True).add_parser("new", help=main.__doc__)
-    new.add_argument("name", help="who calls with it; shown in metrics and logs")
-    name = parser.parse_args(arguments).name
-    try:
-        key, entry = new_key(name)
-    except ValueError as error:
-        parser.error(str(error))
-    sys.stderr.write(f"{key}\n")
-    sys.stdout.write(f"{entry}\n")
-
-
-if __name__ == "__main__":
-    main()

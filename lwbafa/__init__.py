@@ -9,24 +9,43 @@
 No HTTP, no event loop, no environment variables: the service in `app` stands on this.
 """
 
-from lwbafa.aligner import FaceAligner
-from lwbafa.checkpoint import Checkpoint
-from lwbafa.detection.choose import DetectorOptions
-from lwbafa.engine.choose import EngineOptions
-from lwbafa.errors import LwbafaError
-from lwbafa.face import AlignedFace, draw_faces
-from lwbafa.markups import MARKUPS, Markup
-from lwbafa.types import FaceBox
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "MARKUPS",
-    "AlignedFace",
-    "Checkpoint",
-    "DetectorOptions",
-    "EngineOptions",
-    "FaceAligner",
-    "FaceBox",
-    "LwbafaError",
-    "Markup",
-    "draw_faces",
-]
+if TYPE_CHECKING:
+    from lwbafa.aligner import FaceAligner as FaceAligner
+    from lwbafa.checkpoint import Checkpoint as Checkpoint
+    from lwbafa.detection.choose import DetectorOptions as DetectorOptions
+    from lwbafa.engine.choose import EngineOptions as EngineOptions
+    from lwbafa.errors import LwbafaError as LwbafaError
+    from lwbafa.face import AlignedFace as AlignedFace
+    from lwbafa.face import draw_faces as draw_faces
+    from lwbafa.markups import MARKUPS as MARKUPS
+    from lwbafa.markups import Markup as Markup
+    from lwbafa.types import FaceBox as FaceBox
+
+_HOMES = {
+    "AlignedFace": "lwbafa.face",
+    "Checkpoint": "lwbafa.checkpoint",
+    "DetectorOptions": "lwbafa.detection.choose",
+    "EngineOptions": "lwbafa.engine.choose",
+    "FaceAligner": "lwbafa.aligner",
+    "FaceBox": "lwbafa.types",
+    "LwbafaError": "lwbafa.errors",
+    "MARKUPS": "lwbafa.markups",
+    "Markup": "lwbafa.markups",
+    "draw_faces": "lwbafa.face",
+}
+"""The public names and where they live."""
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for.
+
+    So `lwbafa.errors` or `lwbafa.markups` alone cost no image library.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -3,7 +3,7 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def metric(text: str, name: str, **labels: str) -> float:
+def metric(text: str, name: str, /, **labels: str) -> float:
     """The sum of a metric's samples that have these labels; 0 if nothing was observed with them.
 
     `text` is what `/metrics` answers, `name` a sample's: `lwbafa_batch_faces_count`. Raises

@@ -14,6 +14,9 @@ from app.errors import StartupError
 from app.keys import KeyRing, new_key
 from app.settings import Settings
 
+LWBAFA = str(Path(sys.executable).parent / "lwbafa")
+"""The installed command."""
+
 KEY, ENTRY = new_key("web")
 OTHER_KEY, OTHER_ENTRY = new_key("batch.job-2")
 
@@ -149,7 +152,7 @@ def test_the_file_is_not_read_more_than_once_a_second(
 
 
 def test_the_command_prints_a_fresh_key_and_the_entry_that_lets_it_in() -> None:
-    command = [sys.executable, "-m", "app.keys", "new", "web"]
+    command = [LWBAFA, "keys", "new", "web"]
     first, second = (
         subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         for _ in range(2)
@@ -162,7 +165,7 @@ def test_the_command_prints_a_fresh_key_and_the_entry_that_lets_it_in() -> None:
 
 
 def test_the_command_refuses_a_name_that_would_not_fit_an_entry() -> None:
-    command = [sys.executable, "-m", "app.keys", "new", "the web"]
+    command = [LWBAFA, "keys", "new", "the web"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert "letters" in ended.stderr

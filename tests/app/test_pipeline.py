@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from app.api.routes.align import _boxes
 from app.errors import InvalidParameter
-from app.pipeline import LARGEST_BOX, _upright
-from lwbafa.checkpoint import INPUT_PX
+from lwbafa.aligner import LARGEST_BOX, refuse_misplaced
+from lwbafa.errors import InvalidBox
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.header import ImageHeader
-from lwbafa.imaging.photograph import Photograph
+from lwbafa.imaging.photograph import Frame, Photograph
 from lwbafa.types import FaceBox
 
 anything = st.recursive(
@@ -48,19 +48,21 @@ lengths = st.floats(1, 1e300) | st.floats(1, 500)
     st.builds(FaceBox, places, places, lengths, lengths),
     st.tuples(st.integers(1, 60), st.integers(1, 60)),
     st.sampled_from(range(1, 9)),
-    st.booleans(),
+    st.sampled_from(Frame),
 )
 def test_a_box_is_refused_or_can_be_cut_out_in_either_frame(
-    box: FaceBox, size: tuple[int, int], exif: int, stored: bool
+    box: FaceBox, size: tuple[int, int], exif: int, frame: Frame
 ) -> None:
-    photograph = Photograph(b"", ImageHeader("png", *size, exif))
+    header = ImageHeader("png", *size, exif)
+    photograph = Photograph(header, lambda _: np.empty((0, 0, 3), np.uint8), (1,))
     width, height = photograph.upright_size
     pixels = np.full((height, width, 3), 255, np.uint8)
+    upright = photograph.box_to_upright(box, frame)
     try:
-        (upright,) = _upright([box], stored, photograph)
-    except InvalidParameter as error:
-        assert error.detail.startswith("boxes[0] ")  # noqa: PT017
+        refuse_misplaced([upright], photograph.upright_size)
+    except InvalidBox as error:
+        assert str(error).startswith("boxes[0] ")  # noqa: PT017
         return
     assert max(upright.width, upright.height) <= LARGEST_BOX * max(size)
     crop = Crop.around(upright)
-    assert crop.cut(pixels, INPUT_PX).any(), "nothing of the picture is in the crop"
+    assert crop.cut(pixels, 256).any(), "nothing of the picture is in the crop"

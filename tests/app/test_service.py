@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Pixels as Pillow
+from PIL import Image as Pillow
 
 from app.api import answers
 from app.api.app import create_app
@@ -47,7 +47,7 @@ def client_of(service: Service) -> httpx.AsyncClient:
 @pytest.fixture
 async def started(service: Service) -> AsyncIterator[Service]:
     service.start()
-    while service.not_ready_reasons():
+    while service.readiness.not_ready_reasons():
         time.sleep(0.05)
     yield service
     await service.stop()
@@ -65,18 +65,18 @@ async def test_not_ready_before_the_start(service: Service, astronaut_jpeg: byte
 
 async def test_ready_after_warm_up_and_not_after_the_stop(service: Service) -> None:
     service.start()
-    while service.not_ready_reasons():
+    while service.readiness.not_ready_reasons():
         time.sleep(0.05)
     await service.stop()
-    assert service.not_ready_reasons() == ["stopping"]
-    assert service.failure is None
+    assert service.readiness.not_ready_reasons() == ["stopping"]
+    assert service.readiness.failure is None
 
 
 @pytest.mark.parametrize("raises", [True, False])
 async def test_a_face_the_network_fails_on_is_a_500_for_that_face_alone(
     raises: bool, started: Service, astronaut: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = started._batcher._runner
+    runner = started.models.default.batcher._runner
     run = runner._run
 
     def fails_on_black(crops: list[Pixels]) -> list[Alignment]:
@@ -120,7 +120,7 @@ async def quick(**settings: object) -> AsyncIterator[tuple[Service, httpx.AsyncC
     """A started service whose engine is quick, and slow on one colour."""
     service = Service(Settings.model_validate({"worker_threads": 1, **settings}), faulty_engine)
     service.start()
-    while service.not_ready_reasons():
+    while service.readiness.not_ready_reasons():
         await asyncio.sleep(0.01)
     async with client_of(service) as http:
         yield service, http
@@ -184,9 +184,9 @@ async def test_a_deadline_that_the_queue_cannot_meet_is_refused_before_the_reque
     async with quick(max_batch_faces=1) as (service, http), asyncio.TaskGroup() as callers:
         slow = flat(faulty_service.SLOW)
         first = callers.create_task(http.post("/v1/align", content=slow, headers=JPEG, params=BOX))
-        while not service._batcher.pass_age_s():
+        while not service.models.default.batcher.pass_age_s():
             await asyncio.sleep(0.01)
-        service._batcher._times.observe(1, 3600)
+        service.models.default.batcher._times.observe(1, 3600)
         for boxes in (BOX, {"boxes": "neither read nor checked"}):
             refused = await http.post("/v1/align", content=body(), headers=JPEG, params=boxes)
             assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
@@ -206,7 +206,7 @@ async def test_a_service_that_is_leaving_tells_callers_to_close_their_connection
         service.drain()
         answer = await post()
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        assert service.not_ready_reasons() == ["draining"]
+        assert service.readiness.not_ready_reasons() == ["draining"]
         service.stop_admitting()
         answer = await post()
         assert (answer.status_code, answer.headers["connection"]) == (503, "close")
@@ -224,7 +224,7 @@ async def test_a_detector_that_cannot_be_warmed_up_is_a_failure_not_a_long_start
 
     monkeypatch.setattr(service._detector, "detect", broken)
     service.start()
-    while not service.failure:
+    while not service.readiness.failure:
         await asyncio.sleep(0.01)
     async with client_of(service) as http:
         live = await http.get("/livez")

@@ -10,8 +10,8 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 from PIL import ImageOps
-from PIL import Pixels as Pillow
 from skimage import data
 
 from lwbafa.types import Pixels

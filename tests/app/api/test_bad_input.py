@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import numpy as np
 import pytest
-from PIL import Pixels as Pillow
+from PIL import Image as Pillow
 
 from lwbafa.types import Pixels
 from tests.app.api.raw import connect, head, rest

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode, checks
 
 from app.api.app import create_app
-from app.api.openapi import OF_NO_ROUTE, of_any_route
+from app.api.openapi import ROUTER_ERRORS, route_errors
 from app.errors import DeadlineExceeded, RequestError, request_errors
 from app.service import Service
 from app.settings import Settings
@@ -43,7 +43,7 @@ def test_every_error_is_in_the_document_with_its_status(
     document: Document, error: type[RequestError]
 ) -> None:
     assert error.code in document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
-    if error not in OF_NO_ROUTE:
+    if error not in ROUTER_ERRORS:
         assert error.code in codes_by_status(document, "/v1/align", "post")[str(error.status)]
 
 
@@ -67,7 +67,7 @@ def test_every_route_of_v1_names_what_the_way_in_may_answer(document: Document) 
 
 
 def test_every_error_can_be_an_answer_of_a_route_or_of_none() -> None:
-    assert {*of_any_route(), *OF_NO_ROUTE} == set(request_errors())
+    assert {*route_errors(), *ROUTER_ERRORS} == set(request_errors())
 
 
 def test_every_body_and_parameter_is_in_the_document(document: Document) -> None:
@@ -76,7 +76,7 @@ def test_every_body_and_parameter_is_in_the_document(document: Document) -> None
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", *images}
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "image/png"}
     parameters = {parameter["name"] for parameter in operation["parameters"]}
-    assert parameters == {"boxes", "max_faces", "heatmap", "frame", "X-Deadline-Ms"}
+    assert parameters == {"boxes", "model", "max_faces", "heatmap", "frame", "X-Deadline-Ms"}
 
 
 @pytest.mark.parametrize("keys", ["", "web:" + 64 * "0"])

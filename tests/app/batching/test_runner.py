@@ -39,18 +39,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_what_does_not_fit_is_run_in_halves_and_nobody_notices() -> None:
-    device, limit = Memory(room=4), BatchLimit(16)
-    outcome = BatchRunner(device.run, limit).run(range(16))
+    doubler, limit = Memory(room=4), BatchLimit(16)
+    outcome = BatchRunner(doubler.run, limit).run(range(16))
     assert outcome.answers == [2 * n for n in range(16)]
     # 16 and 8 do not fit; the second 8, which would not either, is not tried.
-    assert device.batches == [16, 8, 4, 4, 4, 4]
+    assert doubler.batches == [16, 8, 4, 4, 4, 4]
     assert (outcome.passes, outcome.out_of_memory) == (6, 2)
     assert limit.items == 4
 
 
 def test_one_item_that_does_not_fit_alone_fails_alone() -> None:
-    device = Memory(room=0)
-    outcome = BatchRunner(device.run, limit := BatchLimit(4)).run([1, 2, 3])
+    doubler = Memory(room=0)
+    outcome = BatchRunner(doubler.run, limit := BatchLimit(4)).run([1, 2, 3])
     assert all(isinstance(answer, InferenceFailed) for answer in outcome.answers)
     assert isinstance(outcome.answers[0], InferenceFailed)
     assert isinstance(outcome.answers[0].__cause__, MemoryError)
@@ -58,8 +58,8 @@ def test_one_item_that_does_not_fit_alone_fails_alone() -> None:
 
 
 def test_a_batch_that_raises_anything_else_does_not_lower_the_limit() -> None:
-    device = Memory(room=8, fails_on=frozenset({5}))
-    outcome = BatchRunner(device.run, limit := BatchLimit(8)).run(range(8))
+    doubler = Memory(room=8, fails_on=frozenset({5}))
+    outcome = BatchRunner(doubler.run, limit := BatchLimit(8)).run(range(8))
     assert [isinstance(answer, InferenceFailed) for answer in outcome.answers].index(True) == 5
     assert outcome.out_of_memory == 0
     assert limit.items == 8
@@ -71,9 +71,9 @@ def test_a_batch_that_raises_anything_else_does_not_lower_the_limit() -> None:
 def test_every_item_gets_its_own_answer_whatever_goes_wrong(
     size: int, room: int, bad: frozenset[int], most: int
 ) -> None:
-    device = Memory(room, bad)
-    outcome = BatchRunner(device.run, BatchLimit(most)).run(range(size))
-    assert outcome.passes == len(device.batches)
+    doubler = Memory(room, bad)
+    outcome = BatchRunner(doubler.run, BatchLimit(most)).run(range(size))
+    assert outcome.passes == len(doubler.batches)
     for item, answer in zip(range(size), outcome.answers, strict=True):
         if item in bad:
             assert isinstance(answer, InferenceFailed)

@@ -300,8 +300,8 @@ def test_a_system_that_allows_too_few_files_ends_the_start_with_one_line() -> No
 def test_a_limit_on_open_files_is_raised_as_far_as_is_needed() -> None:
     code = (
         "import resource; from app.settings import Settings\n"
-        "from app.api.connection import ConnectionLimits\n"
-        "ConnectionLimits.of_settings(Settings())\n"
+        "from app.server.connection import connection_limits\n"
+        "connection_limits(Settings())\n"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     assert with_open_files(256, 4096, "-c", code).stdout.strip() == "(1100, 4096)"

@@ -18,10 +18,11 @@ import httpx
 import numpy as np
 import pytest
 
-from app.server.lifecycle import COMPUTING_NICENESS, EXIT_FAILED
+from app.server.lifecycle import EXIT_FAILED, WORKER_NICENESS
 from app.settings import Settings
-from proof.harness import faulty_service
-from tests.conftest import ROOT, encode, server_process
+from proof.harness import ROOT, faulty_service
+from proof.harness.metrics import metric
+from tests.conftest import encode, server_process
 
 PATIENCE_S = 60
 BOX = {"boxes": "[[16, 16, 32, 32]]"}
@@ -58,10 +59,7 @@ class Target:
         return list(self.get("/readyz").json()["reasons"])
 
     def metric(self, name: str) -> float:
-        (line,) = [
-            entry for entry in self.get("/metrics").text.splitlines() if entry.split(" ")[0] == name
-        ]
-        return float(line.split()[-1])
+        return metric(self.get("/metrics").text, name)
 
     def connect(self) -> socket.socket:
         host, port = self.url.removeprefix("http://").split(":")
@@ -320,9 +318,7 @@ def test_the_event_loop_goes_before_all_other_threads(start: Callable[..., Any])
         def gave_way() -> bool:
             found = niceness()
             return all(
-                value == found[pid] + COMPUTING_NICENESS
-                for tid, value in found.items()
-                if tid != pid
+                value == found[pid] + WORKER_NICENESS for tid, value in found.items() if tid != pid
             )
 
         until(gave_way, "the other threads kept their priority")

@@ -1,11 +1,11 @@
-"""A device made of a plain function, and ways to keep it busy."""
+"""A network that doubles numbers, and ways to keep its device busy."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from app.batching import Batcher, BatchReport, Completed
+from app.batching import Batcher, BatchReport, Completed, Device
 
 # Long enough for the busiest machine; reached only by a test that fails.
 PATIENCE_S = 60
@@ -14,10 +14,11 @@ Numbers = Batcher[int, int]
 Answers = list[Completed[int]]
 
 
-class Device:
+class Doubler:
     """Doubles numbers, notes its batches, stays in one while held, and fails on some numbers."""
 
     def __init__(self, *, held: bool = False, fails_on: frozenset[int] = frozenset()) -> None:
+        self.device = Device()
         self.batches: list[list[int]] = []
         self.threads: set[int] = set()
         self.reports: list[BatchReport] = []
@@ -32,15 +33,15 @@ class Device:
         self.threads.add(threading.get_ident())
         self.entered.set()
         if not self.released.wait(PATIENCE_S):
-            raise TimeoutError("the test did not release the device")
+            raise TimeoutError("the test did not release it")
         if self._fails_on & set(items):
-            raise ValueError("a number that this device fails on")
+            raise ValueError("a number that it fails on")
         return [2 * item for item in items]
 
 
 @asynccontextmanager
 async def serving(
-    device: Device,
+    doubler: Doubler,
     *,
     run: Callable[[Sequence[int]], Sequence[int]] | None = None,
     max_batch: int = 8,
@@ -48,21 +49,22 @@ async def serving(
     prepare: Callable[[], None] = lambda: None,
     on_batch: Callable[[BatchReport], None] | None = None,
 ) -> AsyncIterator[Numbers]:
-    """A started batcher; after the block it is closed, and `device.reports` is complete."""
+    """A started batcher; after the block it is closed, and `doubler.reports` is complete."""
     batcher: Numbers = Batcher(
-        run or device.run,
+        doubler.device,
+        run or doubler.run,
         max_batch=max_batch,
         max_queue=max_queue,
         prepare=prepare,
-        on_batch=on_batch or device.reports.append,
+        on_batch=on_batch or doubler.reports.append,
     )
-    batcher.start()
+    doubler.device.start()
     try:
         async with asyncio.timeout(PATIENCE_S):
             yield batcher
     finally:
-        device.released.set()
-        await batcher.close(PATIENCE_S)
+        doubler.released.set()
+        await doubler.device.close(PATIENCE_S)
 
 
 async def happened(event: threading.Event) -> None:
@@ -76,11 +78,11 @@ async def enqueue(batcher: Numbers, *calls: Sequence[int]) -> list[asyncio.Task[
     return tasks
 
 
-async def occupy(batcher: Numbers, device: Device) -> asyncio.Task[Answers]:
-    """A call with the number 0 that keeps the held device busy."""
+async def occupy(batcher: Numbers, doubler: Doubler) -> asyncio.Task[Answers]:
+    """A call with the number 0 that keeps a held one busy."""
     (task,) = await enqueue(batcher, [0])
-    await happened(device.entered)
-    assert device.batches == [[0]]
+    await happened(doubler.entered)
+    assert doubler.batches == [[0]]
     assert batcher.queued == 0
     return task
 

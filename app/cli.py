@@ -1,0 +1,48 @@
+"""The command `lwbafa`."""
+
+import os
+import signal
+import sys
+
+import click
+
+from app.keys import new_key
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Facial landmarks in named groups, each scored, for every face in a photograph."""
+
+
+@main.command()
+def serve() -> None:
+    """Serve over HTTP until told to stop.
+
+    Every setting is an environment variable, such as LWBAFA_PORT=9000; docs/reference.md has all.
+    """
+    # A container's first process ignores what it does not handle, and the libraries load for long.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+    from app.server.start import main as start
+
+    start()
+
+
+@main.group()
+def keys() -> None:
+    """API keys: who may call the service."""
+
+
+@keys.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Print a fresh key to standard error and its entry for the key file to standard output.
+
+    NAME tells who calls with it; it is shown in metrics and logs.
+    """
+    try:
+        key, entry = new_key(name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    sys.stderr.write(f"{key}\n")
+    sys.stdout.write(f"{entry}\n")
