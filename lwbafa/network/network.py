@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lwbafa.checkpoint import InputContract
 from lwbafa.markups import Markup
 from lwbafa.network.blocks import ConvNorm, Residual, ShuffleUnit
 from lwbafa.network.boundary_stage import BoundaryStage, SDFusion
@@ -75,9 +74,9 @@ class BoundaryAwareNetwork(nn.Module):
         return Prediction(self.landmark_stage(shallow, deep, heatmaps[-1]), heatmaps)
 
 
-def normalise(crops: Tensor, contract: InputContract = InputContract()) -> Tensor:  # noqa: B008
-    """Crops uint8 B×H×W×3 (RGB) to the network's input: float B×3×H×W in [−1, 1]."""
-    return crops.permute(0, 3, 1, 2).float() / contract.divisor - contract.mean / contract.divisor
+def normalise(crops: Tensor, mean: float = 127.5, divisor: float = 127.5) -> Tensor:
+    """Crops uint8 B×H×W×3 (RGB) to the network's input: float B×3×H×W, (value − mean) / divisor."""
+    return crops.permute(0, 3, 1, 2).float() / divisor - mean / divisor
 
 
 def fold_for_inference(network: nn.Module, input_px: int) -> None:

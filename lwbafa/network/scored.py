@@ -33,7 +33,7 @@ class ScoredNetwork(nn.Module):
         self.register_buffer("unscored", ~on_boundary.any(dim=0), persistent=False)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        prediction = self.network(normalise(crops, self.contract))
+        prediction = self.network(normalise(crops, self.contract.mean, self.contract.divisor))
         heatmaps = prediction.heatmaps[-1].float().clamp(0, 1)
         merged = (heatmaps.amax(dim=1) * 255).round().to(torch.uint8)
         return prediction.points, self._scores(prediction.points, heatmaps), merged
