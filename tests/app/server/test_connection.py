@@ -1,6 +1,8 @@
 """Callers who are slow, endless or many, over real sockets."""
 
+import ast
 import asyncio
+import inspect
 import resource
 import socket
 import struct
@@ -16,9 +18,11 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from app.metrics import Metrics
+from app.server import connection
 from app.server.connection import MAX_HEADER_BYTES, Connection, ConnectionLimits
 from tests.app.api.raw import connect, head, metric, rest
 from tests.conftest import running_server
@@ -306,3 +310,26 @@ def test_a_limit_on_open_files_is_raised_as_far_as_is_needed() -> None:
     )
     assert with_open_files(256, 4096, "-c", code).stdout.strip() == "(1100, 4096)"
     assert with_open_files(2000, 4096, "-c", code).stdout.strip() == "(2000, 4096)"
+
+
+def test_uvicorn_still_has_the_members_that_the_connection_leans_on() -> None:
+    """They are not public, so its minor version is pinned; this names what a new one has lost."""
+    tree = ast.parse(inspect.getsource(connection))
+    (body,) = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Connection"]
+    methods = {node.name for node in body.body if isinstance(node, ast.FunctionDef)}
+    of_self = [
+        node
+        for node in ast.walk(body)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id == "self"
+    ]
+    set_here = {node.attr for node in of_self if isinstance(node.ctx, ast.Store)}
+    read = {node.attr for node in of_self if isinstance(node.ctx, ast.Load)}
+    callbacks = {name for name in methods if not name.startswith("_")}
+    inherited = (read - methods - set_here) | callbacks | {"timeout_keep_alive_task"}
+    loop = asyncio.new_event_loop()
+    plain = HttpToolsProtocol(Config(PlainTextResponse("")), ServerState(), {}, loop)
+    plain.on_message_begin()
+    loop.close()
+    assert len(inherited) > 15
+    assert sorted(name for name in inherited if not hasattr(plain, name)) == []
