@@ -44,14 +44,14 @@ bench: $(VENV)/installed-dev $(DETECTOR)
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: $(VENV)/installed-dev $(DETECTOR)
-	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m proof.promises
 
 soak: $(VENV)/installed-dev $(DETECTOR)
-	$(BIN)/python -m tests.chaos --only soak
+	$(BIN)/python -m proof.promises --only soak
 
 # DOCKER_BUILD_ARGS are for `docker build`; for example --build-arg BASE_IMAGE=...
 docker-check: $(VENV)/installed-dev
-	$(BIN)/python -m tests.container $(ARGS)
+	$(BIN)/python -m proof.container $(ARGS)
 
 # What the image installs, with hashes; PIP_ARGS must name an index of CPU-only PyTorch builds.
 docker-lock: $(VENV)/installed

@@ -4,13 +4,14 @@ make docker-check                                # all
 python -m proof.container --only split           # one family
 """
 
-import argparse
 import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+
+import click
 
 from bench.report import machine
 from proof.container import compose, image, instances, limits, split
@@ -26,7 +27,7 @@ FAMILIES: dict[str, Callable[[], Awaitable[list[Promise]]]] = {
 }
 
 
-async def measure(names: list[str]) -> list[Family]:
+async def measure(names: Sequence[str]) -> list[Family]:
     """Each family; one that cannot go on is a miss, and the next goes on."""
     families = []
     for name in names:
@@ -40,19 +41,24 @@ async def measure(names: list[str]) -> list[Family]:
     return families
 
 
-def main() -> None:
-    """Run what was asked for."""
-    options = argparse.ArgumentParser(prog="python -m proof.container", description=__doc__)
-    options.add_argument("--only", choices=FAMILIES, action="append", help="may be given again")
-    options.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "container.json")
-    arguments = options.parse_args()
+@click.command()
+@click.option("--only", type=click.Choice(list(FAMILIES)), multiple=True, help="May be repeated.")
+@click.option(
+    "--json",
+    "out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "bench" / "results" / "container.json",
+    help="Where everything measured goes.",
+)
+def main(only: Sequence[str], out: Path) -> None:
+    """Show the image at work on this machine's Docker engine: all, or the families named."""
     before = machine()
-    families = asyncio.run(measure(arguments.only or list(FAMILIES)))
+    families = asyncio.run(measure(only or list(FAMILIES)))
     print(f"\n{', '.join(f'{key}: {value}' for key, value in before.items())}\n")
     print(as_markdown(families, Plan()))
-    write_json(arguments.json, families, Plan(), before)
+    write_json(out, families, Plan(), before)
     broken = missed(families, Plan())
-    print(f"\n{len(broken)} missed; everything measured is in {arguments.json}")
+    print(f"\n{len(broken)} missed; everything measured is in {out}")
     sys.exit(bool(broken))
 
 

@@ -70,7 +70,7 @@ class Container:
 
 @asynccontextmanager
 async def containers(count: int, cpus: float) -> AsyncIterator[list[Container]]:
-    """So many, ready, with so many CPUs each; removed in the end."""
+    """This many, ready, with `cpus` each; removed in the end."""
     started = [Container(str(number + 1), cpus) for number in range(count)]
     try:
         await asyncio.gather(*(container.start() for container in started))

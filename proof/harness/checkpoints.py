@@ -8,16 +8,15 @@ from lwbafa.model_store import MODEL_STORE
 SHIPPED = MODEL_STORE / "lwbafa-300w68"
 
 
-def renamed_checkpoint(folder: Path, name: str, version: str | None = None) -> Path:
-    """Make `folder` the shipped checkpoint under another name, and version if given; returns it.
+def renamed_checkpoint(folder: Path, name: str, *, of: Path = SHIPPED) -> Path:
+    """Make `folder` a copy of a checkpoint under another name; returns it.
 
     The weights are links, the manifest is a file of its own.
     """
     folder.mkdir()
-    for file in SHIPPED.iterdir():
+    for file in of.resolve().iterdir():
         if file.name != "manifest.json":
             (folder / file.name).symlink_to(file)
-    manifest = json.loads((SHIPPED / "manifest.json").read_text())
-    manifest |= {"name": name} | ({"version": version} if version else {})
+    manifest = json.loads((of / "manifest.json").read_text()) | {"name": name}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

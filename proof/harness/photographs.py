@@ -3,13 +3,13 @@
 import io
 import json
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 import cv2
 import numpy as np
 import PIL.Image
 import skimage.data
 
+from lwbafa.checkpoint import Manifest
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.orientation import Orientation
 from lwbafa.types import FaceBox, Pixels
@@ -25,16 +25,11 @@ PHONE_NOISE = 6.0
 
 
 class Upload(NamedTuple):
-    """The body of a request, its content type, and the `boxes` parameter that fits it."""
+    """The body of a request, its content type, and the `boxes` parameter of its face."""
 
     body: bytes
     headers: dict[str, str]
     boxes: dict[str, str]
-
-    @property
-    def box_query(self) -> str:
-        """The `boxes` parameter as it stands in a URL."""
-        return urlencode(self.boxes)
 
 
 def astronaut(
@@ -66,9 +61,10 @@ def phone_photograph() -> Upload:
     return _upload(body.getvalue(), "jpeg", FACE._replace(x=FACE.x - left / scale), scale)
 
 
-def astronaut_crop(size_px: int = 256) -> Pixels:
-    """The network's input for the face."""
-    return Crop.around(FACE).cut(photograph(), size_px)
+def astronaut_crop(manifest: Manifest) -> Pixels:
+    """A checkpoint's input for the face."""
+    crop = Crop.around(FACE, manifest.box_convention.crop_scale)
+    return crop.cut(photograph(), manifest.input.size_px)
 
 
 def photograph() -> Pixels:

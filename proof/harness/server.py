@@ -1,5 +1,6 @@
 """A service as it is deployed: a process of its own, reached over HTTP."""
 
+import json
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, NamedTuple, Self
+from urllib.parse import urlencode
 
 import psutil
 
@@ -68,9 +70,14 @@ class Caller:
         """The sum of a metric's samples that have these labels."""
         return metric(self.get("/metrics").decode(), name, **labels)
 
-    def align(self, upload: Upload, with_box: bool) -> HTTPMessage:
+    def models(self) -> list[str]:
+        """The names of the models that answer."""
+        return [model["name"] for model in json.loads(self.get("/v1/models"))["models"]]
+
+    def align(self, upload: Upload, with_box: bool, model: str | None = None) -> HTTPMessage:
         """The answer's headers. Raises RuntimeError unless it is a 200."""
-        path = f"/v1/align?{upload.box_query}" if with_box else "/v1/align"
+        query = (upload.boxes if with_box else {}) | ({"model": model} if model else {})
+        path = f"/v1/align?{urlencode(query)}"
         return self._ask("POST", path, upload.body, upload.headers)[0]
 
     def _ask(

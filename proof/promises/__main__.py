@@ -1,10 +1,11 @@
 """Command line: run the families, print the table, write the JSON; ends non-zero on a miss."""
 
-import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import uvloop
 
 from bench.report import machine
@@ -24,33 +25,44 @@ UNASKED = [name for name in FAMILIES if name != "soak"]
 """What runs when nothing is named: the soak takes half an hour."""
 
 
-def main() -> None:
-    """Run what was asked for."""
-    options = argparse.ArgumentParser(prog="python -m proof.promises", description=__doc__)
-    options.add_argument("--only", choices=FAMILIES, action="append", help="may be given again")
-    options.add_argument("--short", action="store_true", help="a minute; times are not judged")
-    options.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "chaos.json")
-    options.add_argument("--readme", action="store_true", help="put the table into README.md")
-    options.add_argument("--seed", type=int, default=0, help="of the uploads and the arrivals")
-    options.add_argument(
-        "--from", type=int, default=0, dest="first_upload", help="number of the first fuzzed upload"
-    )
-    options.add_argument("--minutes", type=float, default=30, help="of the soak")
-    arguments = options.parse_args()
-    plan = Plan(arguments.short, arguments.seed, arguments.first_upload, arguments.minutes)
+@click.command()
+@click.option("--only", type=click.Choice(list(FAMILIES)), multiple=True, help="May be repeated.")
+@click.option("--short", is_flag=True, help="A minute; times are not judged.")
+@click.option(
+    "--json",
+    "out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "bench" / "results" / "chaos.json",
+    help="Where everything measured goes.",
+)
+@click.option("--readme", is_flag=True, help="Put the table into README.md.")
+@click.option("--seed", default=0, show_default=True, help="Of the uploads and the arrivals.")
+@click.option("--from", "first_upload", default=0, help="Number of the first fuzzed upload.")
+@click.option("--minutes", default=30.0, show_default=True, help="Of the soak.")
+def main(
+    only: Sequence[str],
+    short: bool,
+    out: Path,
+    readme: bool,
+    seed: int,
+    first_upload: int,
+    minutes: float,
+) -> None:
+    """Measure the service's promises: all but the soak, or those named."""
+    plan = Plan(short, seed, first_upload, minutes)
     before = machine()
     families = []
-    for name in arguments.only or UNASKED:
+    for name in only or UNASKED:
         started = time.monotonic()
         promises = uvloop.run(FAMILIES[name](plan))
         families.append(Family(name, time.monotonic() - started, promises))
     table = as_markdown(families, plan)
     print(f"\n{', '.join(f'{key}: {value}' for key, value in before.items())}\n\n{table}\n")
-    write_json(arguments.json, families, plan, before)
-    if arguments.readme:
+    write_json(out, families, plan, before)
+    if readme:
         write_readme(ROOT / "README.md", table)
     broken = missed(families, plan)
-    print(f"{len(broken)} missed; everything measured is in {arguments.json}")
+    print(f"{len(broken)} missed; everything measured is in {out}")
     sys.exit(bool(broken))
 
 

@@ -155,7 +155,7 @@ async def _closed_loop(service: Target, seconds: float) -> float:
 
 
 def _rate(moments: list[float], seconds: float) -> float:
-    """Answers a second, from the first batch's to the first that ends after so many seconds.
+    """Answers a second, from the first batch's to the first that ends after `seconds`.
 
     A batch's answers come together, so a window from edge to edge would cut two batches. Silence
     counts: a first batch that is late is taken for one in time, and after the last nothing is.

@@ -6,7 +6,22 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tabulate import DataRow, Line, TableFormat, tabulate
+
 from bench.report import machine
+
+HEADERS = ("family", "promise", "target", "measured", "verdict")
+MARKDOWN = TableFormat(
+    lineabove=None,
+    linebelowheader=Line("| ", "-", " | ", " |"),
+    linebetweenrows=None,
+    linebelow=None,
+    headerrow=DataRow("| ", " | ", " |"),
+    datarow=DataRow("| ", " | ", " |"),
+    padding=0,
+    with_header_hide=None,
+)
+"""tabulate's own format for GitHub, its dashes kept off the bars."""
 
 README_BEGIN, README_END = "<!-- chaos -->", "<!-- /chaos -->"
 
@@ -89,20 +104,18 @@ def missed(families: Sequence[Family], plan: Plan) -> list[str]:
 
 def as_markdown(families: Sequence[Family], plan: Plan) -> str:
     """The table, aligned so that it reads as well in a terminal."""
-    rows = [("family", "promise", "target", "measured", "verdict")]
-    for family in families:
-        for index, promise in enumerate(family.promises):
-            place = "" if index else family.name
-            rows.append(
-                (place, promise.name, promise.target, promise.measured, promise.verdict(plan))
-            )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in rows
+    rows = [
+        (
+            "" if index else family.name,
+            promise.name,
+            promise.target,
+            promise.measured,
+            promise.verdict(plan),
+        )
+        for family in families
+        for index, promise in enumerate(family.promises)
     ]
-    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
-    return "\n".join(lines)
+    return tabulate(rows, headers=HEADERS, tablefmt=MARKDOWN, disable_numparse=True)
 
 
 def write_json(path: Path, families: Sequence[Family], plan: Plan, before: dict[str, Any]) -> None:

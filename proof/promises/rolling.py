@@ -47,7 +47,7 @@ SETTINGS = {
 }
 WATCH_EVERY_S = 0.1
 FACE_EVERY = 25
-"""Of so many requests one is aligned; the others hold no face and cost the detector's time only."""
+"""One request in this many is aligned; the others hold no face: they cost the detector's time."""
 LONGEST_S = 1800
 
 CONFIG = (
