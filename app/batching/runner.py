@@ -1,7 +1,7 @@
 """Runs a batch, and saves what can be saved of one that fails.
 
 A batch that raises is run again in halves, down to the item at fault. If it raised MemoryError, the
-device has too little memory for so many items: the halves mostly fit, and for a while no larger
+device has too little memory for that many items: the halves mostly fit, and for a while no larger
 batch is made.
 """
 

@@ -1,8 +1,8 @@
 """One caller's connection: what it may cost before and after the application sees a request.
 
 uvicorn has no deadline for a request's headers and no bound on their size, and waits for ever for a
-caller that does not fetch its answer. Here a connection that owes us something has a limited time
-for it, and where there are too many, the one that has owed for longest makes room.
+caller that does not fetch its answer. Here a caller has a limited time to send or to fetch what is
+due. Where there are too many connections, the one that has waited for its caller longest is closed.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
 """The life of the process: serving, leaving when told to, and ending where only a restart helps.
 
     SIGTERM → drains: not ready, still serves, for LWBAFA_DRAIN_DELAY_MS
-            → stops: refuses with 503, answers what it has taken, within LWBAFA_REQUEST_DEADLINE_MS
+            → stops: refuses with 503, answers what is in progress, within LWBAFA_REQUEST_DEADLINE_MS
             → exits with 0
 
-SIGINT, a second SIGTERM, or one while not ready, skips the drain; one more gives up what is taken.
+SIGINT, a second SIGTERM, or one while not ready, skips the drain; one more gives up what is in progress.
 A network that hangs or has died ends the process with EXIT_FAILED, whether anybody probes or not.
 """
 
@@ -28,8 +28,9 @@ from app.service import Service
 EXIT_FAILED = 70
 """Exit status after a failure that only a restart can mend (EX_SOFTWARE of sysexits.h)."""
 
-# So long the last answers, and the probes that tell why, are given after a failure.
 LAST_WORDS_S = 5.0
+"""How long the last answers, and the probes that tell why, are given after a failure."""
+
 WATCH_EVERY_S = 0.25
 
 WORKER_NICENESS = 4
@@ -44,8 +45,8 @@ logger = logging.getLogger(__name__)
 def serve(config: uvicorn.Config, service: Service, listener: socket.socket) -> int:
     """Serve until told to stop; the exit status. A failure ends the process from within."""
     threading.Thread(target=_watch, args=(service,), name="watchdog", daemon=True).start()
-    # What is loaded by now stays: else the collector would look through all of it time and again,
-    # for a tenth of a second in which nobody is answered.
+    # What is loaded so far stays for the process's life. Without this, the garbage collector would
+    # look through all of it again and again, and stop all answers for a tenth of a second.
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_INTERVAL_S)

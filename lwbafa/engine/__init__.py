@@ -45,7 +45,7 @@ class Engine(Protocol):
 
         S is the `size_px` of the checkpoint's input contract.
 
-        Raises MemoryError, with the device's memory freed, if it has no room for so many, and
+        Raises MemoryError, with the device's memory freed, if it has no room for that many, and
         DeviceLost if the device will answer nothing any more.
         """
         ...

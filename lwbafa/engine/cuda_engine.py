@@ -144,7 +144,7 @@ class CudaEngine:
 
 
 def bucket_for(count: int) -> int:
-    """The smallest bucket that holds so many crops; the largest one if none does."""
+    """The smallest bucket that holds this many crops; the largest one if none does."""
     return next((size for size in BUCKETS if count <= size), BUCKETS[-1])
 
 

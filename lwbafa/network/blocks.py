@@ -62,7 +62,10 @@ class Residual(nn.Module):
         return F.relu(self.last_and_skip(torch.cat((self.body(x), x), dim=1)))
 
     def fold(self) -> None:
-        """Let one convolution be the last and the skip's: no map is written only to be added."""
+        """Merge the last 1×1 and the skip's 1×1 into one convolution over both inputs.
+
+        This saves writing a map and adding it.
+        """
         if isinstance(self.skip, ConvNorm):
             last = cast(ConvNorm, self.body.pop(2))
             last.fold()
@@ -97,7 +100,7 @@ class ShuffleUnit(nn.Module):
         return F.relu(self.last_and_shuffle(both))
 
     def fold(self) -> None:
-        """Let the last convolution shuffle as well: it costs less than moving channels."""
+        """Make the last convolution shuffle as well, which costs less than moving channels."""
         if self.last_and_shuffle is None:
             last = cast(ConvNorm, self.body.pop(2))
             last.fold()
