@@ -11,17 +11,18 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+import click
 import uvicorn
 
-from app.batching import Batcher, BatchReport
+from app.batching import Batcher, BatchReport, Device
 from app.settings import read_settings
-from bench.report import Report, Spread, interleaved, parser, print_machine
+from bench.report import Report, Spread, interleaved, print_machine, rounds_option
 
 CALLERS = (1, 8, 64)
 
 
 def measure(rounds: int, items: int) -> Report:
-    """Items per second by callers; so many items in every measurement."""
+    """Items per second by callers; `items` in every measurement."""
     sizes: dict[int, list[int]] = {callers: [] for callers in CALLERS}
     speed = interleaved(
         rounds,
@@ -47,7 +48,7 @@ def measure(rounds: int, items: int) -> Report:
 
 
 def _items_per_second(callers: int, items: int, sizes: list[int]) -> float:
-    """Speed with so many callers; `sizes` takes the batches' sizes."""
+    """Speed with this many callers; `sizes` takes the batches' sizes."""
     with asyncio.Runner(loop_factory=uvicorn.Config("bench").get_loop_factory()) as runner:
         return runner.run(_submit(callers, items, sizes))
 
@@ -56,11 +57,15 @@ async def _submit(callers: int, items: int, sizes: list[int]) -> float:
     def note(report: BatchReport) -> None:
         sizes.append(report.size)
 
-    settings = read_settings()
+    device = Device()
     batcher: Batcher[int, int] = Batcher(
-        _nothing, max_batch=settings.max_batch_faces, max_queue=max(CALLERS), on_batch=note
+        device,
+        _nothing,
+        max_batch=read_settings().max_batch_faces,
+        max_queue=max(CALLERS),
+        on_batch=note,
     )
-    batcher.start()
+    device.start()
     numbers = iter(range(items))
 
     async def caller() -> None:
@@ -70,7 +75,7 @@ async def _submit(callers: int, items: int, sizes: list[int]) -> float:
     started = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(callers)))
     elapsed = time.perf_counter() - started
-    await batcher.close()
+    await device.close()
     return items / elapsed
 
 
@@ -78,14 +83,13 @@ def _nothing(items: Sequence[int]) -> Sequence[int]:
     return items
 
 
-def main() -> None:
-    """Command line: print the table."""
-    options = parser("The batcher alone.")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--items", type=int, default=20_000, help="of every measurement")
-    arguments = options.parse_args()
+@click.command()
+@rounds_option
+@click.option("--items", default=20_000, show_default=True, help="Of every measurement.")
+def main(rounds: int, items: int) -> None:
+    """The batcher alone."""
     print_machine()
-    print(measure(arguments.rounds, arguments.items).as_text())
+    print(measure(rounds, items).as_text())
 
 
 if __name__ == "__main__":

@@ -8,22 +8,24 @@ the faces are harder than life (a head cut out and stuck on a motorcycle), grey 
 truth lies between the two.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import cv2
 import numpy as np
 import skimage.data
 from tqdm import tqdm
 
+from app.service import detector_options
 from app.settings import read_settings
-from bench.report import Report, Spread, interleaved, print_machine
-from lwbafa.detection import Detection
-from lwbafa.detection.centerface import CenterFace
+from bench.report import Report, Spread, interleaved, print_machine, rounds_option
+from lwbafa.detection import Detection, FaceDetector
+from lwbafa.detection.choose import create_detector
 from lwbafa.markups import MARKUP_68
 from lwbafa.types import FaceBox, Pixels
 from training.datasets import Face, load_faces
@@ -63,29 +65,34 @@ class Tally(NamedTuple):
         return self.found[threshold_index] / self.faces
 
 
-def main() -> None:
-    """Command line: three tables."""
-    options = argparse.ArgumentParser(description="Recall of the detector by the face's height.")
-    options.add_argument("--data", type=Path, required=True, help="folder that holds 300w/")
-    options.add_argument("--faces", type=int, default=400, help="faces drawn per height")
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--heights", type=int, nargs="+", default=HEIGHTS, help="pixels")
-    options.add_argument("--rounds", type=int, default=5, help="of the time measurement")
-    arguments = options.parse_args()
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that holds 300w/.",
+)
+@click.option("--faces", "count", default=400, show_default=True, help="Drawn per height.")
+@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--height", "heights", type=int, multiple=True, default=HEIGHTS, help="Pixels; may be repeated."
+)
+@rounds_option
+def main(data: Path, count: int, seed: int, heights: Sequence[int], rounds: int) -> None:
+    """Recall of the detector by the face's height: three tables."""
     cv2.setNumThreads(1)  # as the service does
-    faces = load_faces(arguments.data, SOURCES, MARKUP_68.landmark_count)
-    chosen = np.random.default_rng(arguments.seed).permutation(len(faces))[: arguments.faces]
+    faces = load_faces(data, SOURCES, MARKUP_68.landmark_count)
+    chosen = np.random.default_rng(seed).permutation(len(faces))[:count]
     faces = [faces[index] for index in chosen]
-    heights = sorted(arguments.heights)
     tallies = {
-        name: {height: tally(faces, height, background, arguments.seed) for height in heights}
+        name: {height: tally(faces, height, background, seed) for height in sorted(heights)}
         for name, background in BACKGROUNDS.items()
     }
     print_machine()
     for report in (
         *(recall_report(name, of_name) for name, of_name in tallies.items()),
         alarm_report(tallies["photographs"]),
-        size_report(tallies, arguments.rounds),
+        size_report(tallies, rounds),
     ):
         print(report.as_text())
 
@@ -224,7 +231,7 @@ def _pooled(tallies: Sequence[Tally]) -> Tally:
 class _Timed:
     """Milliseconds of one detection; the first, which loads the network, is not measured."""
 
-    def __init__(self, detector: CenterFace, photograph: Pixels) -> None:
+    def __init__(self, detector: FaceDetector, photograph: Pixels) -> None:
         self._detector = detector
         self._photograph = photograph
         detector.detect(photograph)
@@ -237,8 +244,9 @@ class _Timed:
         return 1000 * (time.perf_counter() - started) / passes
 
 
-def _detector(size: int, threshold: float) -> CenterFace:
-    return CenterFace(read_settings().detector_file, size, threshold)
+def _detector(size: int, threshold: float) -> FaceDetector:
+    options = detector_options(read_settings())
+    return create_detector(replace(options, longest_side_px=size, score_threshold=threshold))
 
 
 def _nobody(random: np.random.Generator) -> Pixels:

@@ -12,16 +12,26 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import click
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from app.service import engine_options
 from app.settings import read_settings
-from bench.report import Report, Spread, interleaved, parser, print_machine
-from lwbafa.checkpoint import Checkpoint, EngineName, load_checkpoint
+from bench.report import (
+    Report,
+    Spread,
+    checkpoint_option,
+    interleaved,
+    print_machine,
+    rounds_option,
+)
+from lwbafa.checkpoint import Checkpoint, EngineName
 from lwbafa.cpus import granted_cpus
 from lwbafa.engine import Engine
-from lwbafa.engine.choose import FASTEST_FIRST, choose_device, create_engine
+from lwbafa.engine.choose import ENGINES, EngineOptions, choose_device, create_engine
 from lwbafa.engine.cuda_engine import halved
 from lwbafa.network import normalise
 from lwbafa.network.scored import ScoredNetwork
@@ -42,12 +52,12 @@ HALF_GRAPHS = "PyTorch fp16, CUDA graphs"
 Align = Callable[[Sequence[Pixels]], object]
 
 
-def measure(checkpoint_dir: Path, rounds: int, seconds: float) -> Report:
+def measure(folder: Path, rounds: int, seconds: float) -> Report:
     """Faces per second of all, by batch; each is run for `seconds` in every round."""
-    device = choose_device(read_settings())
-    checkpoint = load_checkpoint(checkpoint_dir)
+    device = choose_device(engine_options(read_settings()))
+    checkpoint = Checkpoint.load(folder)
     engines = _on_cuda(checkpoint) if device == "cuda" else _on_cpu(checkpoint)
-    crop = astronaut_crop()
+    crop = astronaut_crop(checkpoint.manifest)
     measurements: dict[str, Callable[[], float]] = {
         f"{name} {batch}": partial(faces_per_second, partial(align, [crop] * batch), batch, seconds)
         for batch in BATCHES
@@ -78,7 +88,7 @@ def label(engine: Engine) -> str:
 
 
 def faces_per_second(run: Callable[[], object], faces: int, seconds: float) -> float:
-    """Speed of `run`, which works on so many faces a pass and returns when they are done."""
+    """Speed of `run`, which works on `faces` a pass and returns when they are done."""
     run()  # the caches belong to whatever ran before
     passes, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:
@@ -89,36 +99,51 @@ def faces_per_second(run: Callable[[], object], faces: int, seconds: float) -> f
 
 def _on_cpu(checkpoint: Checkpoint) -> dict[str, Align]:
     torch.set_num_threads(_threads())
-    engines: dict[str, Align] = {EAGER: partial(_align_eagerly, checkpoint.load_network(), "cpu")}
-    for name in reversed(FASTEST_FIRST):
-        if name != "openvino-int8" or checkpoint.manifest.int8_model:
-            settings = read_settings().model_copy(update={"engine": name, "device": "cpu"})
-            engines[LABELS[name]] = create_engine(checkpoint, settings).align
+    models = {
+        "openvino": checkpoint.manifest.fp32_model,
+        "openvino-int8": checkpoint.manifest.int8_model,
+    }
+    engines: dict[str, Align] = {EAGER: Eager(checkpoint, "cpu").align}
+    for name in reversed(list(ENGINES)):
+        if models.get(name, checkpoint):
+            options = EngineOptions(engine=name, device="cpu", threads=_threads())
+            engines[LABELS[name]] = create_engine(checkpoint, options).align
     return engines
 
 
 def _on_cuda(checkpoint: Checkpoint) -> dict[str, Align]:
-    eager = checkpoint.load_network().cuda()
-    half = ScoredNetwork(halved(checkpoint.load_network()), checkpoint.markup)
+    contract = checkpoint.manifest.input
+    half = ScoredNetwork(halved(checkpoint.load_network()), checkpoint.markup, contract)
     half = half.to("cuda", memory_format=torch.channels_last)  # type: ignore[call-overload]
-    engine = create_engine(checkpoint, read_settings())
+    engine = create_engine(checkpoint, EngineOptions(device="cuda"))
     engine.warm_up(max(BATCHES))
     return {
-        EAGER: partial(_align_eagerly, eager, "cuda"),
+        EAGER: Eager(checkpoint, "cuda").align,
         "PyTorch fp16, folded, channels_last": partial(_align_in_half, half),
         HALF_GRAPHS: engine.align,
     }
 
 
-@torch.inference_mode()
-def _align_eagerly(network: nn.Module, device: str, crops: Sequence[Pixels]) -> None:
-    batch = normalise(torch.from_numpy(np.stack(crops)).to(device)).contiguous()
-    network(batch).points.cpu()  # waits for the device
+class Eager:
+    """The network as it was trained."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str) -> None:
+        self._network = checkpoint.load_network().to(device)
+        contract = checkpoint.manifest.input
+        self._normalise = partial(normalise, mean=contract.mean, divisor=contract.divisor)
+        self._device = device
+
+    @torch.inference_mode()
+    def align(self, crops: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Points B×N×2 of crops, 0 to 1."""
+        pixels = torch.from_numpy(np.stack(crops)).to(self._device)
+        points: Tensor = self._network(self._normalise(pixels).contiguous()).points
+        return points.cpu().numpy()  # waits for the device
 
 
 @torch.inference_mode()
-def _align_in_half(aligner: nn.Module, crops: Sequence[Pixels]) -> None:
-    for answer in aligner(torch.from_numpy(np.stack(crops)).to("cuda")):
+def _align_in_half(network: nn.Module, crops: Sequence[Pixels]) -> None:
+    for answer in network(torch.from_numpy(np.stack(crops)).to("cuda")):
         answer.cpu()
 
 
@@ -127,14 +152,14 @@ def _threads() -> int:
     return read_settings().network_threads or granted_cpus()
 
 
-def main() -> None:
-    """Command line: print the table."""
-    options = parser("Engines against the network as trained.")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=3, help="of every measurement")
-    arguments = options.parse_args()
+@click.command()
+@checkpoint_option
+@rounds_option
+@click.option("--seconds", default=3.0, show_default=True, help="Of every measurement.")
+def main(checkpoint: Path, rounds: int, seconds: float) -> None:
+    """Engines against the network as trained."""
     print_machine()
-    print(measure(arguments.checkpoint, arguments.rounds, arguments.seconds).as_text())
+    print(measure(checkpoint, rounds, seconds).as_text())
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ python -m bench.idle
 import time
 from pathlib import Path
 
+import click
 from tqdm import tqdm
 
-from bench.report import Report, Spread, parser, print_machine
+from bench.report import Report, Spread, checkpoint_option, print_machine, rounds_option
 from proof.harness.photographs import astronaut
 from proof.harness.server import Caller, Server, running_service
 
@@ -16,9 +17,9 @@ REST_S = 2.0
 REQUESTS = 8
 
 
-def measure(checkpoint_dir: Path, rounds: int, seconds: float) -> Report:
+def measure(folder: Path, rounds: int, seconds: float) -> Report:
     """Percent of one core, over `seconds` in every round, before and after some requests."""
-    with running_service(checkpoint_dir) as server:
+    with running_service(folder) as server:
         ready = _idle(server, rounds, seconds, "idle, never asked")
         with Caller(server) as caller:
             for _ in range(REQUESTS):
@@ -43,14 +44,14 @@ def _percent(server: Server, seconds: float) -> float:
     return 100 * (server.cpu_s() - before) / (time.perf_counter() - began)
 
 
-def main() -> None:
-    """Command line: print the table."""
-    options = parser("Idle CPU of the service.")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=20, help="of every measurement")
-    arguments = options.parse_args()
+@click.command()
+@checkpoint_option
+@rounds_option
+@click.option("--seconds", default=20.0, show_default=True, help="Of every measurement.")
+def main(checkpoint: Path, rounds: int, seconds: float) -> None:
+    """Idle CPU of the service."""
     print_machine()
-    print(measure(arguments.checkpoint, arguments.rounds, arguments.seconds).as_text())
+    print(measure(checkpoint, rounds, seconds).as_text())
 
 
 if __name__ == "__main__":

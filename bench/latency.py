@@ -10,9 +10,10 @@ import statistics
 import time
 from pathlib import Path
 
+import click
 from tqdm import tqdm
 
-from bench.report import Cell, Report, Spread, parser, print_machine
+from bench.report import Cell, Report, Spread, checkpoint_option, print_machine, rounds_option
 from proof.harness.photographs import SIDE_PX, Upload, astronaut, phone_photograph
 from proof.harness.server import Caller, running_service
 
@@ -20,8 +21,8 @@ OVERHEAD = "total − network − decode"
 CLIENT = "client's total"
 
 
-def measure(checkpoint_dir: Path, rounds: int, requests: int) -> Report:
-    """Milliseconds by stage; every round has so many requests of each case."""
+def measure(folder: Path, rounds: int, requests: int) -> Report:
+    """Milliseconds by stage; every round has this many requests of each case."""
     small, phone = astronaut(), phone_photograph()
     cases = {
         "box given": (small, True),
@@ -30,7 +31,7 @@ def measure(checkpoint_dir: Path, rounds: int, requests: int) -> Report:
     }
     medians: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
     with (
-        running_service(checkpoint_dir) as server,
+        running_service(folder) as server,
         Caller(server) as caller,
         tqdm(total=rounds * requests, desc="latency", unit="of each") as bar,
     ):
@@ -79,14 +80,14 @@ def _median_of_each(samples: list[dict[str, float]]) -> dict[str, float]:
     return {stage: statistics.median(s[stage] for s in samples) for stage in samples[0]}
 
 
-def main() -> None:
-    """Command line: print the table."""
-    options = parser("Latency of an idle service by stage.")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--requests", type=int, default=20, help="per round, of each case")
-    arguments = options.parse_args()
+@click.command()
+@checkpoint_option
+@rounds_option
+@click.option("--requests", default=20, show_default=True, help="Per round, of each case.")
+def main(checkpoint: Path, rounds: int, requests: int) -> None:
+    """Latency of an idle service by stage."""
     print_machine()
-    print(measure(arguments.checkpoint, arguments.rounds, arguments.requests).as_text())
+    print(measure(checkpoint, rounds, requests).as_text())
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 from tqdm import tqdm
 
-from bench.report import Report, parser, print_machine
+from bench.report import Report, checkpoint_option, print_machine
 from proof.harness.photographs import Upload, astronaut
 from proof.harness.server import DEADLINE_S, Server, running_service
 
@@ -28,13 +29,13 @@ CONNECTIONS = 8
 REST_S = 2.0
 
 
-def measure(checkpoint_dir: Path, requests: int) -> Report:
+def measure(folder: Path, requests: int) -> Report:
     """MiB at rest: once ready, after half of the requests, and after all of them."""
     encoded = functools.cache(astronaut)
     kinds = itertools.product(SIDES_PX, FORMATS, HEIGHT_SHARES)
     uploads = (encoded(*kind) for kind in itertools.cycle(kinds))
     with (
-        running_service(checkpoint_dir) as server,
+        running_service(folder) as server,
         tqdm(total=requests, desc="memory", unit="request", mininterval=1) as bar,
     ):
         ready = _at_rest(server)
@@ -86,13 +87,13 @@ def _at_rest(server: Server) -> float:
     return server.resident_mib()
 
 
-def main() -> None:
-    """Command line: print the table."""
-    options = parser("Resident memory of the service.")
-    options.add_argument("--requests", type=int, default=2000)
-    arguments = options.parse_args()
+@click.command()
+@checkpoint_option
+@click.option("--requests", default=2000, show_default=True, help="In all.")
+def main(checkpoint: Path, requests: int) -> None:
+    """Resident memory of the service."""
     print_machine()
-    print(measure(arguments.checkpoint, arguments.requests).as_text())
+    print(measure(checkpoint, requests).as_text())
 
 
 if __name__ == "__main__":

@@ -12,23 +12,25 @@ from typing import Annotated
 
 import cv2
 import numpy as np
-import torch
 import uvicorn
 from fastapi import Body, FastAPI
 
+from app.service import detector_options
 from app.settings import Settings, read_settings
-from lwbafa.checkpoint import INPUT_PX, load_checkpoint
-from lwbafa.detection.centerface import CenterFace
+from bench.engine import Eager
+from lwbafa.checkpoint import Checkpoint
+from lwbafa.detection.choose import create_detector
 from lwbafa.imaging.crop import Crop
-from lwbafa.network import normalise
 from lwbafa.types import FaceBox
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application, its network loaded."""
     app = FastAPI()
-    network = load_checkpoint(settings.checkpoint_dir).load_network()
-    detector = CenterFace.of_settings(settings)
+    checkpoint = Checkpoint.load(settings.checkpoint_dirs[0])
+    manifest = checkpoint.manifest
+    network = Eager(checkpoint, "cpu")
+    detector = create_detector(detector_options(settings))
 
     @app.post("/v1/align")
     def align(
@@ -40,12 +42,10 @@ def create_app(settings: Settings) -> FastAPI:
             found = [detection.box for detection in detector.detect(image)]  # type: ignore[arg-type]
         else:
             found = [FaceBox(*box) for box in json.loads(boxes)]
-        crops = [Crop.around(box) for box in found]
+        crops = [Crop.around(box, manifest.box_convention.crop_scale) for box in found]
         if not crops:
             return []
-        pixels = np.stack([crop.cut(image, INPUT_PX) for crop in crops])  # type: ignore[arg-type]
-        with torch.inference_mode():
-            points = network(normalise(torch.from_numpy(pixels)).contiguous()).points.numpy()
+        points = network.align([crop.cut(image, manifest.input.size_px) for crop in crops])  # type: ignore[arg-type]
         return [
             crop.to_image(of_face).tolist() for crop, of_face in zip(crops, points, strict=True)
         ]

@@ -1,21 +1,22 @@
 """What every bench has in common: interleaved rounds, spreads, and tables as text and JSON."""
 
-import argparse
 import os
 import platform
 import statistics
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import cv2
-import torch
+from tabulate import tabulate
 from tqdm import tqdm
 
 from app.settings import read_settings
 from lwbafa.cpus import granted_cpus
+from lwbafa.engine.choose import has_cuda
 
 NOTE_WIDTH = 100
 
@@ -53,18 +54,16 @@ class Report(NamedTuple):
 
     def as_text(self) -> str:
         """The table, for people."""
-        header = list(self.rows[0])
-        lines = [header, *([_text(cell) for cell in row.values()] for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        table = [
-            "  ".join(
-                cell.rjust(width) if index else cell.ljust(width)
-                for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
+        columns = len(self.rows[0])
+        table = tabulate(
+            [[_text(cell) for cell in row.values()] for row in self.rows],
+            headers=list(self.rows[0]),
+            tablefmt="plain",
+            disable_numparse=True,
+            colalign=("left", *["right"] * (columns - 1)),
+        )
         note = textwrap.fill(self.note, NOTE_WIDTH)
-        return "\n".join(["", self.title, "-" * len(self.title), *table, note])
+        return "\n".join(["", self.title, "-" * len(self.title), table, note])
 
     def as_json(self) -> dict[str, Any]:
         """The table, for machines: a spread becomes an object."""
@@ -96,11 +95,11 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores_granted": granted_cpus(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "gpu": _gpu_name(),
         "load_average_1_min": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "openvino": version("openvino"),
+        "torch": _version("torch"),
+        "openvino": _version("openvino"),
         "opencv": cv2.__version__,
     }
 
@@ -110,11 +109,14 @@ def print_machine() -> None:
     print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in machine().items()))
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """A command line with the option that all benches of the service share."""
-    options = argparse.ArgumentParser(description=description)
-    options.add_argument("--checkpoint", type=Path, default=read_settings().checkpoint_dir)
-    return options
+checkpoint_option = click.option(
+    "--checkpoint",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=lambda: read_settings().checkpoint_dirs[0],
+    help="Its folder.  [default: the service's]",
+)
+rounds_option = click.option("--rounds", default=5, show_default=True, help="Of every measurement.")
+"""What the command lines of several benches share."""
 
 
 def _cpu_model() -> str:
@@ -124,6 +126,21 @@ def _cpu_model() -> str:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _gpu_name() -> str:
+    if not has_cuda():
+        return "none"
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _text(cell: Cell) -> str:

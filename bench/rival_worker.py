@@ -2,10 +2,11 @@
 
     PYTHON rival_worker.py dlib|mediapipe
 
-Imports nothing of the project. Standard input brings the pictures, as the length in bytes of an
-.npz on a line, then the .npz: a photograph for speed, then pictures, all H×W×3 uint8 RGB. Then a
-command a line, answered by a line of JSON: `landmarks SECONDS` and `photographs SECONDS` with a
-speed on the photograph, `find` with the points of all faces of every picture.
+Imports nothing of the project. Standard input brings a command a line. `photograph BYTES` and
+`find BYTES` are followed by an .npz of that length that holds pictures, H×W×3 uint8 RGB: the one
+for speed, which has no answer, or those to find all faces in, answered by a line of JSON with their
+points in pixels, picture by picture. `landmarks SECONDS` and `photographs SECONDS` are answered by
+a speed on the photograph.
 """
 
 import importlib.util
@@ -14,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +24,6 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Points = list[tuple[float, float]]
-
-MEDIAPIPE_68 = (
-    # jaw
-    *((127,), (234,), (93,), (132, 58), (58, 172), (136,), (150,), (176,), (152,)),
-    *((400,), (379,), (365,), (397, 288), (361,), (323,), (454,), (356,)),
-    # brows
-    *((70,), (63,), (105,), (66,), (107,), (336,), (296,), (334,), (293,), (300,)),
-    # nose
-    *((168, 6), (197, 195), (5,), (4,), (75,), (97,), (2,), (326,), (305,)),
-    # eyes
-    *((33,), (160,), (158,), (133,), (153,), (144,)),
-    *((362,), (385,), (387,), (263,), (373,), (380,)),
-    # outer and inner lips
-    *((61,), (39,), (37,), (0,), (267,), (269,), (291,), (321,), (314,), (17,), (84,), (91,)),
-    *((78,), (82,), (13,), (312,), (308,), (317,), (14,), (87,)),
-)
-"""The 68 points among MediaPipe's 478, as Yan's Mediapipe_2_Dlib_Landmarks has them.
-
-Of two, the mean is taken. The meshes differ: along the jaw there is no exact counterpart.
-"""
 
 MOST_FACES = 4
 
@@ -89,14 +71,11 @@ class MediaPipe:
         return lambda: self._video.process(photograph)
 
     def faces(self, picture: Image) -> list[Points]:
-        """All faces of a picture, reduced to the 68 points."""
+        """All faces of a picture, 478 points each."""
         size = np.array(picture.shape[1::-1])
         found = self._single.process(picture).multi_face_landmarks or []
         meshes = [np.array([(p.x, p.y) for p in face.landmark]) * size - 0.5 for face in found]
-        return [
-            [tuple(mesh[list(some)].mean(axis=0).tolist()) for some in MEDIAPIPE_68]
-            for mesh in meshes
-        ]
+        return [mesh.round(3).tolist() for mesh in meshes]
 
 
 def per_second(run: Callable[[], object], seconds: float) -> float:
@@ -114,17 +93,21 @@ def main() -> None:
     libraries: dict[str, Callable[[], Dlib | MediaPipe]] = {"dlib": Dlib, "mediapipe": MediaPipe}
     library = libraries[sys.argv[1]]()
     stdin = sys.stdin.buffer
-    photograph, *pictures = np.load(io.BytesIO(stdin.read(int(stdin.readline())))).values()
-    landmarks_alone = library.landmarks_alone(photograph)
     for line in stdin:
-        command, *seconds = line.decode().split()
+        command, argument = line.decode().split()
         answer: Any
-        if command == "landmarks":
-            answer = per_second(landmarks_alone, float(seconds[0]))
-        elif command == "photographs":
-            answer = per_second(lambda: library.faces(photograph), float(seconds[0]))
-        else:
+        if command in ("photograph", "find"):
+            pictures = list(np.load(io.BytesIO(stdin.read(int(argument)))).values())
+        if command == "photograph":
+            (photograph,) = pictures
+            landmarks_alone = library.landmarks_alone(photograph)
+            continue
+        if command == "find":
             answer = [library.faces(picture) for picture in pictures]
+        elif command == "landmarks":
+            answer = per_second(landmarks_alone, float(argument))
+        else:
+            answer = per_second(partial(library.faces, photograph), float(argument))
         print(json.dumps(answer), flush=True)
 
 

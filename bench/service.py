@@ -7,15 +7,23 @@ saturated service, and a naive service around the network as it was trained (`be
 face per request, its box given. Whoever is not measured idles.
 """
 
-import re
 from functools import partial
 from pathlib import Path
 
+import click
+
 from app.settings import read_settings
+from bench.aligner import served_aligner
 from bench.engine import faces_per_second, label
-from bench.report import Cell, Report, Spread, interleaved, parser, print_machine
-from lwbafa.checkpoint import load_checkpoint
-from lwbafa.engine.choose import create_engine
+from bench.report import (
+    Cell,
+    Report,
+    Spread,
+    checkpoint_option,
+    interleaved,
+    print_machine,
+    rounds_option,
+)
 from proof.harness.closed_loop import PROBE_EVERY_S, Load, saturate
 from proof.harness.photographs import astronaut, astronaut_crop
 from proof.harness.server import Caller, Server, running_service
@@ -23,13 +31,13 @@ from proof.harness.server import Caller, Server, running_service
 NOT_APPLICABLE = "–"
 
 
-def measure(checkpoint_dir: Path, rounds: int, seconds: float, connections: int) -> Report:
+def measure(folder: Path, rounds: int, seconds: float, connections: int) -> Report:
     """Faces per second of all; each is run for `seconds` in every round."""
-    settings = read_settings()
-    batch = settings.max_batch_faces
-    engine = create_engine(load_checkpoint(checkpoint_dir), settings)
+    batch = read_settings().max_batch_faces
+    aligner = served_aligner(folder)
+    engine = aligner.engine
     engine.warm_up(batch)
-    bare = partial(engine.align, [astronaut_crop()] * batch)
+    bare = partial(engine.align, [astronaut_crop(aligner.checkpoint.manifest)] * batch)
     upload = astronaut()
     loads: dict[str, list[Load]] = {"service": [], "naive": []}
 
@@ -38,8 +46,8 @@ def measure(checkpoint_dir: Path, rounds: int, seconds: float, connections: int)
         return loads[name][-1].faces_per_second
 
     with (
-        running_service(checkpoint_dir) as service,
-        running_service(checkpoint_dir, "bench.naive") as naive,
+        running_service(folder) as service,
+        running_service(folder, command="bench.naive") as naive,
     ):
         speed = interleaved(
             rounds,
@@ -95,26 +103,19 @@ def _columns(loads: list[Load]) -> dict[str, Cell]:
 def _mean_batch(server: Server) -> float:
     """Faces per forward pass so far, by the service's own metrics."""
     with Caller(server) as caller:
-        text = caller.get("/metrics").decode()
-    total, count = (
-        float(re.findall(rf"^lwbafa_batch_faces_{name} (\S+)", text, re.MULTILINE)[0])
-        for name in ("sum", "count")
-    )
+        total, count = (caller.metric(f"lwbafa_batch_faces_{name}") for name in ("sum", "count"))
     return total / count
 
 
-def main() -> None:
-    """Command line: print the table."""
-    options = parser("Services over HTTP against the bare engine.")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=20, help="of every measurement")
-    options.add_argument("--connections", type=int, default=24)
-    arguments = options.parse_args()
+@click.command()
+@checkpoint_option
+@rounds_option
+@click.option("--seconds", default=20.0, show_default=True, help="Of every measurement.")
+@click.option("--connections", default=24, show_default=True, help="In a closed loop.")
+def main(checkpoint: Path, rounds: int, seconds: float, connections: int) -> None:
+    """Services over HTTP against the bare engine."""
     print_machine()
-    report = measure(
-        arguments.checkpoint, arguments.rounds, arguments.seconds, arguments.connections
-    )
-    print(report.as_text())
+    print(measure(checkpoint, rounds, seconds, connections).as_text())
 
 
 if __name__ == "__main__":

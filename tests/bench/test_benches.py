@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from app.settings import Settings
 from bench import __main__ as bench_main
-from bench import batcher, idle, latency, memory, rivals, service
+from bench import batcher, contenders, engine, idle, latency, memory, models, rivals, service
 from bench.batcher import CALLERS
 from bench.report import Report
-
-CHECKPOINT = Settings().checkpoint_dir
+from proof.harness.checkpoints import SHIPPED
 
 
 def filled(report: Report) -> list[str]:
@@ -20,6 +19,13 @@ def filled(report: Report) -> list[str]:
     assert report.note
     assert report.as_text().count("\n") > len(report.rows)
     return list(columns)
+
+
+def test_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BATCHES", (1,))
+    report = engine.measure(SHIPPED, rounds=1, seconds=0.01)
+    assert filled(report) == ["engine", "batch", "faces per second", "ratio"]
+    assert len(report.rows) == 3  # as trained, PyTorch, int8
 
 
 def test_batcher() -> None:
@@ -33,29 +39,37 @@ def test_batcher() -> None:
 
 def test_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proof.harness.closed_loop.RAMP_S", 1.0)
-    report = service.measure(CHECKPOINT, rounds=1, seconds=1, connections=2)
+    report = service.measure(SHIPPED, rounds=1, seconds=1, connections=2)
     filled(report)
     assert len(report.rows) == 3
 
 
 def test_latency() -> None:
-    report = latency.measure(CHECKPOINT, rounds=1, requests=1)
+    report = latency.measure(SHIPPED, rounds=1, requests=1)
     assert filled(report) == ["stage", "box given", "detection", "12 MP, detection"]
     stages = {row["stage"] for row in report.rows}
     assert {"decode", "detect", "network", "total", latency.OVERHEAD, latency.CLIENT} <= stages
 
 
 def test_idle() -> None:
-    filled(idle.measure(CHECKPOINT, rounds=1, seconds=0.1))
+    filled(idle.measure(SHIPPED, rounds=1, seconds=0.1))
 
 
 def test_memory() -> None:
-    filled(memory.measure(CHECKPOINT, requests=4))
+    filled(memory.measure(SHIPPED, requests=4))
+
+
+def test_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "ENGINES", ("auto",))
+    monkeypatch.setattr(models, "REST_S", 0.0)
+    report = models.measure(SHIPPED, rounds=1)
+    filled(report)
+    assert [row["models"] for row in report.rows] == ["1", "2"]
 
 
 def test_rivals_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rivals, "PYTHON", Path("not/installed"))
-    report = rivals.measure(CHECKPOINT, rounds=1, seconds=0.01)
+    monkeypatch.setattr(contenders, "PYTHON", Path("not/installed"))
+    report = rivals.measure(SHIPPED, rounds=1, seconds=0.01)
     filled(report)
     assert len(report.rows) == 1
     assert "--setup" in report.note
@@ -69,17 +83,22 @@ def test_what_was_measured_is_kept_when_a_later_bench_fails(
 
     monkeypatch.setattr(latency, "measure", broken)
     out = tmp_path / "made" / "bench.json"
-    arguments = ["--only", "batcher", "latency", "--rounds", "1", "--batcher-items", "200"]
-    monkeypatch.setattr("sys.argv", ["bench", *arguments, "--out", str(out)])
-    with pytest.raises(RuntimeError, match="no such luck"):
-        bench_main.main()
+    arguments = [
+        "--only",
+        "batcher",
+        "--only",
+        "latency",
+        "--rounds",
+        "1",
+        "--batcher-items",
+        "200",
+    ]
+    result = CliRunner().invoke(bench_main.main, [*arguments, "--out", str(out)])
+    assert str(result.exception) == "no such luck"
     assert list(json.loads(out.read_text())["benches"]) == ["batcher"]
 
 
-def test_a_folder_without_faces_is_refused_before_anything_is_measured(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["bench", "--data", str(tmp_path)])
-    with pytest.raises(SystemExit):
-        bench_main.main()
-    assert "holds neither 300w/helen/testset nor wflw/" in capsys.readouterr().err
+def test_a_folder_without_faces_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    result = CliRunner().invoke(bench_main.main, ["--data", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "holds neither 300w/helen/testset nor wflw/" in result.output

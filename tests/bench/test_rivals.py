@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from app.settings import Settings
-from bench import rivals
-from bench.rival_worker import MEDIAPIPE_68
-from bench.rivals import WFLW_68, accuracy, errors_of
+from bench import contenders
+from bench.contenders import MEDIAPIPE_68, WFLW_68
+from bench.rivals import accuracy, errors_of
 from lwbafa.markups import MARKUP_68, MARKUP_98
 from lwbafa.types import Pixels
+from proof.harness.checkpoints import SHIPPED
 from tests.conftest import ASTRONAUT_POINTS
 from training.datasets import Face
 
 needs_rivals = pytest.mark.skipif(
-    not rivals.PYTHON.exists(), reason="not installed: python -m bench.rivals --setup"
+    not contenders.PYTHON.exists(), reason="not installed: python -m bench.rivals --setup"
 )
 
 
@@ -70,12 +70,12 @@ def test_accuracy_of_what_each_found_and_of_what_all_found() -> None:
 
 @needs_rivals
 def test_every_contender_finds_the_astronauts_points(astronaut: Pixels) -> None:
-    with rivals.contenders(Settings().checkpoint_dir, [astronaut]) as all_of_them:
-        assert len(all_of_them) == 1 + len(rivals.RIVALS)
-        for name, contender in all_of_them:
+    with contenders.contenders(SHIPPED) as all_of_them:
+        assert len(all_of_them) == 3
+        for contender in all_of_them:
             assert contender.landmarks(0.01) > 0
             assert contender.photographs(0.01) > 0
-            ((points,),) = contender.find()
+            ((points,),) = contender.find([astronaut])
             assert points.shape == (68, 2)
             for index, point in ASTRONAUT_POINTS.items():
-                assert points[index] == pytest.approx(point, abs=8), name
+                assert points[index] == pytest.approx(point, abs=8), contender.name

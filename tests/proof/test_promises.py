@@ -95,6 +95,6 @@ def test_the_readme_gets_the_last_table(tmp_path: Path) -> None:
     readme.write_text("before\n<!-- chaos -->\nan older table\n<!-- /chaos -->\nafter\n")
     write_readme(readme, as_markdown([Family("fuzz", 1.0, [KEPT])], Plan()))
     text = readme.read_text()
-    assert text.startswith("before\n<!-- chaos -->\n| family |")
+    assert text.startswith("before\n<!-- chaos -->\n| family ")
     assert text.endswith("|\n<!-- /chaos -->\nafter\n")
     assert "older" not in text

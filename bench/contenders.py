@@ -1,0 +1,249 @@
+"""Who is measured in `bench.rivals`: ours in this process, the others in an environment of theirs.
+
+Only packages that bring their weights along take part: face-alignment, InsightFace and later
+MediaPipes fetch theirs when they run.
+"""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from bench.aligner import served_aligner
+from bench.engine import faces_per_second, label
+from lwbafa.types import FaceBox, Pixels, Points
+from proof.harness import ROOT
+from proof.harness.photographs import FACE, photograph
+from training.datasets import Face
+from training.evaluate import overlap
+
+ENVIRONMENT = ROOT / ".venv-rivals"
+PYTHON = ENVIRONMENT / "bin" / "python"
+# The last MediaPipe that carries its weights; face-recognition-models carries dlib's.
+PACKAGES = ("dlib-bin==20.0.1.post1", "face-recognition-models==0.3.0", "mediapipe==0.10.21")
+
+SAME_FACE_OVERLAP = 0.3
+PORTION = 64
+"""Pictures sent to another process at once."""
+
+WFLW_68 = (
+    *range(0, 33, 2),  # jaw
+    *(*range(33, 38), *range(42, 47)),  # brows, their upper edges
+    *range(51, 60),  # nose
+    *(60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75),  # eyes
+    *range(76, 96),  # lips
+)
+"""300-W's 68 points among WFLW's 98."""
+
+AS_68 = {68: tuple(range(68)), 98: WFLW_68}
+"""The 68 points among those of a markup, by how many it has."""
+
+MEDIAPIPE_68 = (
+    # jaw
+    *((127,), (234,), (93,), (132, 58), (58, 172), (136,), (150,), (176,), (152,)),
+    *((400,), (379,), (365,), (397, 288), (361,), (323,), (454,), (356,)),
+    # brows
+    *((70,), (63,), (105,), (66,), (107,), (336,), (296,), (334,), (293,), (300,)),
+    # nose
+    *((168, 6), (197, 195), (5,), (4,), (75,), (97,), (2,), (326,), (305,)),
+    # eyes
+    *((33,), (160,), (158,), (133,), (153,), (144,)),
+    *((362,), (385,), (387,), (263,), (373,), (380,)),
+    # outer and inner lips
+    *((61,), (39,), (37,), (0,), (267,), (269,), (291,), (321,), (314,), (17,), (84,), (91,)),
+    *((78,), (82,), (13,), (312,), (308,), (317,), (14,), (87,)),
+)
+"""The nearest to the 68 points among MediaPipe's 478, as Yan's Mediapipe_2_Dlib_Landmarks has them.
+
+Of two, the mean is taken. The meshes differ: along the jaw there is no exact counterpart.
+"""
+
+Reduce = Callable[[Points], Points]
+"""A library's own points of a face, …×2, to the 68."""
+
+
+class Contender(Protocol):
+    """A library that finds and aligns faces, ours among others."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
+
+    def landmarks(self, seconds: float) -> float:
+        """Faces per second on the photograph, the face's place being known."""
+        ...
+
+    def photographs(self, seconds: float) -> float:
+        """Photographs per second, finding the face included."""
+        ...
+
+    def find(self, pictures: Sequence[Pixels]) -> list[list[Points]]:
+        """The points 68×2 of all faces found in every picture, in pixels."""
+        ...
+
+
+class Ours:
+    """The service's aligner, one photograph at a time and without HTTP."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._aligner = served_aligner(checkpoint)
+        self._aligner.engine.warm_up(1)
+        self._as_68 = list(AS_68[self._aligner.checkpoint.markup.landmark_count])
+        self.name = f"{self._aligner.checkpoint.name}, {label(self._aligner.engine)}"
+
+    def landmarks(self, seconds: float) -> float:
+        return faces_per_second(partial(self._aligner.align, photograph(), [FACE]), 1, seconds)
+
+    def photographs(self, seconds: float) -> float:
+        return faces_per_second(partial(self._aligner.align, photograph()), 1, seconds)
+
+    def find(self, pictures: Sequence[Pixels]) -> list[list[Points]]:
+        return [
+            [face.landmarks[self._as_68] for face in self._aligner.align(picture)]
+            for picture in tqdm(pictures, desc=self.name, unit="face", mininterval=1)
+        ]
+
+
+class Worker:
+    """Another library in a process of its own environment; see `bench.rival_worker`."""
+
+    def __init__(self, library: str, process: "subprocess.Popen[bytes]") -> None:
+        self._library = library
+        self._process = process
+        self._send("photograph", _packed([photograph()]))
+
+    def per_second(self, what: str, seconds: float) -> float:
+        """Speed on the photograph: `landmarks` with the face's place known, or `photographs`."""
+        return float(self._ask(f"{what} {seconds}"))
+
+    def find(self, pictures: Sequence[Pixels]) -> list[list[Points]]:
+        """The library's own points of all faces found in every picture, in pixels."""
+        found: list[list[Points]] = []
+        with tqdm(total=len(pictures), desc=self._library, unit="face", mininterval=1) as bar:
+            for start in range(0, len(pictures), PORTION):
+                portion = pictures[start : start + PORTION]
+                answer = self._ask("find", _packed(portion))
+                found += [[np.array(face) for face in picture] for picture in answer]
+                bar.update(len(portion))
+        return found
+
+    def _ask(self, command: str, data: bytes | None = None) -> Any:
+        self._send(command, data)
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._library} ended at the command {command!r}")
+        return json.loads(line)
+
+    def _send(self, command: str, data: bytes | None) -> None:
+        assert self._process.stdin
+        line = command if data is None else f"{command} {len(data)}"
+        self._process.stdin.write(f"{line}\n".encode() + (data or b""))
+        self._process.stdin.flush()
+
+
+class Rival:
+    """Another library, and what makes the 68 points of its own."""
+
+    def __init__(self, name: str, worker: Worker, reduce: Reduce) -> None:
+        self.name = name
+        self._worker = worker
+        self._reduce = reduce
+        ((points,),) = worker.find([photograph()])
+        self._reduces_per_second = faces_per_second(partial(reduce, points), 1, 0.1)
+
+    def landmarks(self, seconds: float) -> float:
+        return self._reduced(self._worker.per_second("landmarks", seconds))
+
+    def photographs(self, seconds: float) -> float:
+        return self._reduced(self._worker.per_second("photographs", seconds))
+
+    def find(self, pictures: Sequence[Pixels]) -> list[list[Points]]:
+        return [[self._reduce(face) for face in found] for found in self._worker.find(pictures)]
+
+    def _reduced(self, per_second: float) -> float:
+        """Faces a second once the 68 points are made of each."""
+        return 1 / (1 / per_second + 1 / self._reduces_per_second)
+
+
+@contextmanager
+def contenders(checkpoint: Path, training: Sequence[Face] = ()) -> Iterator[list[Contender]]:
+    """Ours, and the others if they are installed.
+
+    MediaPipe's points go through a linear map fitted on the `training` faces; without them, the
+    nearest are taken. Raises LoadError, and ValueError for faces that no map can be fitted on.
+    """
+    found: list[Contender] = [Ours(checkpoint)]
+    with ExitStack() as processes:
+        if PYTHON.exists():
+            dlib = _worker("dlib", processes)
+            found.append(Rival("dlib 20.0.1", dlib, np.asarray))
+            mediapipe = _worker("mediapipe", processes)
+            if training:
+                name, reduce = "through a linear map", fitted_map(mediapipe, training)
+            else:
+                name, reduce = "nearest of its 478 points", nearest
+            found.append(Rival(f"MediaPipe 0.10.21, {name}", mediapipe, reduce))
+        yield found
+
+
+def nearest(mesh: Points) -> Points:
+    """The nearest of MediaPipe's 478 points to the 68."""
+    return np.array([mesh[list(some)].mean(axis=0) for some in MEDIAPIPE_68])
+
+
+def fitted_map(mediapipe: Worker, training: Sequence[Face]) -> Reduce:
+    """MediaPipe's 478 points through one linear map, fitted on annotated faces, to the 68."""
+    from training.linear_map import LinearMap
+
+    found = mediapipe.find([face.image for face in training])
+    pairs = [
+        (mesh, face.landmarks)
+        for face, meshes in zip(training, found, strict=True)
+        if (mesh := on_face(meshes, face)) is not None
+    ]
+    meshes, landmarks = (np.stack(points) for points in zip(*pairs, strict=True))
+    linear_map = LinearMap.fit(meshes, landmarks)
+    as_68 = list(AS_68[landmarks.shape[1]])
+    return lambda mesh: linear_map.points(mesh)[as_68]
+
+
+def on_face(candidates: Sequence[Points], face: Face) -> Points | None:
+    """Of the faces found in a picture, the one that lies on the annotated face."""
+    truth = FaceBox.around(face.landmarks)
+    overlaps = [overlap(FaceBox.around(points), truth) for points in candidates]
+    if not overlaps or max(overlaps) <= SAME_FACE_OVERLAP:
+        return None
+    return candidates[int(np.argmax(overlaps))]
+
+
+def set_up() -> None:
+    """Install the others into an environment of their own."""
+    subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
+    subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+
+
+def _worker(library: str, processes: ExitStack) -> Worker:
+    process = subprocess.Popen(
+        [PYTHON, ROOT / "bench" / "rival_worker.py", library],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # MediaPipe tells of its insides
+    )
+    processes.enter_context(process)  # closes its input, which ends it
+    return Worker(library, process)
+
+
+def _packed(pictures: Sequence[Pixels]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, *pictures)
+    return file.getvalue()
