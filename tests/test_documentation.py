@@ -10,7 +10,7 @@ from app import errors
 from app.api.app import create_app
 from app.service import Service
 from app.settings import Settings
-from tests.conftest import ROOT
+from proof.harness import ROOT
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "k8s" / "README.md"]
@@ -25,10 +25,15 @@ def app() -> FastAPI:
 def test_every_setting_has_its_row_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
         (row,) = [r for r in REFERENCE.splitlines() if r.startswith(f"| `LWBAFA_{name.upper()}` |")]
-        default = field.default
-        inside = isinstance(default, Path) and default.is_relative_to(ROOT)
-        shown = default.relative_to(ROOT).as_posix() if inside else default
-        assert ("| |" if shown in (None, "") else f"| `{shown}` |") in row, row
+        values = field.default if isinstance(field.default, tuple) else (field.default,)
+        shown = ",".join("" if value is None else _short(value) for value in values)
+        assert (f"| `{shown}` |" if shown else "| |") in row, row
+
+
+def _short(value: object) -> str:
+    """A default as the reference shows it: paths from the repository on."""
+    inside = isinstance(value, Path) and value.is_relative_to(ROOT)
+    return value.relative_to(ROOT).as_posix() if inside else str(value)  # type: ignore[attr-defined]
 
 
 def test_no_setting_is_documented_that_does_not_exist() -> None:
@@ -68,12 +73,20 @@ def test_every_endpoint_is_documented(app: FastAPI) -> None:
             assert f"`{method.upper()} {path}`" in README
 
 
+def test_every_parameter_of_the_alignment_is_documented(app: FastAPI) -> None:
+    api = (ROOT / "docs" / "api.md").read_text()
+    for parameter in app.openapi()["paths"]["/v1/align"]["post"]["parameters"]:
+        assert f"`{parameter['name']}`" in api
+
+
+def test_every_link_inside_the_repository_leads_somewhere() -> None:
+    for document in [*DOCUMENTS, *ROOT.glob("model_store/*/*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document}: {target}"
+
+
 def test_every_top_level_folder_is_in_the_layout() -> None:
     folders = {p.name for p in ROOT.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
     for name in folders:
         assert re.search(rf"^    {name}/ ", README, re.MULTILINE), name
-
-
-def test_no_document_has_a_gap_left_to_fill() -> None:
-    for path in [*DOCUMENTS, *ROOT.glob("model_store/*/*.md")]:
-        assert "@@" not in path.read_text(), path
