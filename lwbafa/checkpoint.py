@@ -171,16 +171,23 @@ class Checkpoint:
             raise LoadError(f"checkpoint {path} does not fit the network: {first_line}") from error
         return network.eval()
 
+    def has_model(self, engine: EngineName) -> bool:
+        """Whether the folder holds what an engine runs; PyTorch runs the weights themselves."""
+        return engine == "torch" or self._openvino_model(engine) is not None
+
     def openvino_files(self, engine: EngineName) -> tuple[bytes, bytes]:
         """Graph and weights of an OpenVINO engine's model. Raises LoadError if there is none."""
-        manifest = self.manifest
-        model = manifest.int8_model if engine == "openvino-int8" else manifest.fp32_model
+        model = self._openvino_model(engine)
         if model is None:
             raise LoadError(f"checkpoint {self._folder} has no model for the engine {engine}")
         return (
             _read_verified(self._folder / model.graph_file, model.graph_sha256),
             _read_verified(self._folder / model.weights_file, model.weights_sha256),
         )
+
+    def _openvino_model(self, engine: EngineName) -> OpenVinoFiles | None:
+        models = {"openvino": self.manifest.fp32_model, "openvino-int8": self.manifest.int8_model}
+        return models.get(engine)
 
 
 def _read_verified(path: Path, sha256: str) -> bytes:

@@ -48,7 +48,8 @@ def create_engine(checkpoint: Checkpoint, options: EngineOptions = EngineOptions
     if options.engine != "auto":
         return _on_cpu(options.engine, checkpoint, options)
     for name in ENGINES:
-        if not (checkpoint.manifest.keeps_accuracy(name) and _suits_cpu(name)):
+        measured = checkpoint.manifest.keeps_accuracy(name)
+        if not (measured and checkpoint.has_model(name) and _suits_cpu(name)):
             continue
         try:
             return _on_cpu(name, checkpoint, options)
