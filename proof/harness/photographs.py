@@ -13,13 +13,13 @@ from lwbafa.checkpoint import Manifest
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.orientation import Orientation
 from lwbafa.types import FaceBox, Pixels
+from proof.harness.image_files import exif
 
 SIDE_PX = 512
 FACE = FaceBox(181, 86, 88, 92)
 
 PHONE_PX = (3024, 4032)
 PHONE_EXIF_ORIENTATION = 6
-EXIF_ORIENTATION_TAG = 274
 # Enlarged, the picture is smooth: this much noise brings it to the size of a camera's JPEG.
 PHONE_NOISE = 6.0
 
@@ -53,11 +53,9 @@ def phone_photograph() -> Upload:
     enlarged = cv2.resize(photograph(), (height, height), interpolation=cv2.INTER_CUBIC)
     noise = np.random.default_rng(0).normal(0, PHONE_NOISE, (height, width, 1))
     upright = np.clip(enlarged[:, left : left + width] + noise, 0, 255).astype(np.uint8)
-    exif = PIL.Image.Exif()
-    exif[EXIF_ORIENTATION_TAG] = PHONE_EXIF_ORIENTATION
     stored = Orientation.of_exif(PHONE_EXIF_ORIENTATION).stored(upright)
     body = io.BytesIO()
-    PIL.Image.fromarray(stored).save(body, "JPEG", quality=90, exif=exif)
+    PIL.Image.fromarray(stored).save(body, "JPEG", quality=90, exif=exif(PHONE_EXIF_ORIENTATION))
     return _upload(body.getvalue(), "jpeg", FACE._replace(x=FACE.x - left / scale), scale)
 
 

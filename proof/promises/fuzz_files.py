@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
+from proof.harness.image_files import exif, forged_size
 from proof.harness.target import faceless
-from tests.lwbafa.imaging.pictures import exif, forged_size
 
 BOMB_SIDE_PX = 12_000
 SIDES_PX = ((48, 48), (64, 80), (97, 61), (128, 128))

@@ -5,6 +5,8 @@ from contextlib import suppress
 
 import httpx
 
+from proof.harness import metrics
+
 
 def connect(url: str, data: bytes = b"") -> socket.socket:
     """A connection to the server at the address, with something sent."""
@@ -29,8 +31,6 @@ def rest(connection: socket.socket) -> bytes:
     return received
 
 
-def metric(url: str, name: str) -> float:
-    """A sample of the server's metrics, by its name with labels as exported; 0 if it is absent."""
-    lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
-    values = [float(line.split()[-1]) for line in lines if line.rsplit(" ", 1)[0] == name]
-    return values[0] if values else 0.0
+def metric(url: str, name: str, **labels: str) -> float:
+    """The sum of a metric's samples that have these labels."""
+    return metrics.metric(httpx.get(f"{url}/metrics", timeout=30).text, name, **labels)

@@ -171,7 +171,7 @@ def test_the_key_is_asked_for_before_the_body_is_read(
         f"{guarded_url}/v1/align", content=astronaut_jpeg, headers=headers, timeout=60
     )
     assert answer.status_code == 200
-    assert metric(guarded_url, 'lwbafa_key_requests_total{key="web"}') == 1
+    assert metric(guarded_url, "lwbafa_key_requests_total", key="web") == 1
 
 
 async def test_every_answer_forbids_guessing_its_type_and_v1_forbids_keeping_it(

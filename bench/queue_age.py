@@ -1,22 +1,21 @@
 """What an autoscaler could see of a replica at several loads.
 
-    python -m tests.k8s.queue_age
+    python -m bench.queue_age
 
 One service with its default settings, first saturated to learn its capacity, then offered shares
 of that with Poisson arrivals. Every second the gauges are read, as Prometheus would; the time that
 faces spent in the queue is of every answered face.
 """
 
-import argparse
 import asyncio
 import time
 from pathlib import Path
 from statistics import mean
 
+import click
 import psutil
 
-from app.settings import read_settings
-from bench.report import Cell, Report, print_machine
+from bench.report import Cell, Report, checkpoint_option, print_machine
 from lwbafa.cpus import granted_cpus
 from proof.harness.open_loop import load, poisson
 from proof.harness.photographs import FACE, astronaut
@@ -37,9 +36,9 @@ UPLOADS = {
 
 
 async def measure(checkpoint: Path, kind: str, seconds: float) -> Report:
-    """Offer every level for so many seconds."""
+    """Offer every level for some seconds."""
     upload = UPLOADS[kind]
-    async with target(checkpoint_dir=checkpoint.resolve(), log_level="warning") as service:
+    async with target(checkpoint_dirs=checkpoint.resolve(), log_level="warning") as service:
         capacity = await _capacity(service, upload)
         rows: list[dict[str, Cell]] = []
         for level in LEVELS:
@@ -78,12 +77,12 @@ async def _offer(
     """One level's row."""
     process = psutil.Process(service.process.pid)
     stage = [f"lwbafa_stage_seconds_{part}" for part in ("sum", "count")]
-    before = [await service.metric(name, 'stage="queue"') for name in stage]
+    before = [await service.metric(name, stage="queue") for name in stage]
     samples, (seen, busy) = await asyncio.gather(
         load(service.address, due, lambda _: upload, limit_s=GIVE_UP_S),
         _watch(service, process, seconds),
     )
-    after = [await service.metric(name, 'stage="queue"') for name in stage]
+    after = [await service.metric(name, stage="queue") for name in stage]
     waited_s, faces = (b - a for a, b in zip(before, after, strict=True))
     answered = [sample.latency_s for sample in samples if sample.status == 200]
     ages, inflight = (list(values) for values in zip(*seen, strict=True))
@@ -112,17 +111,15 @@ async def _watch(
     return seen, sum(process.cpu_times()[:2]) - used
 
 
-def main() -> None:
-    """Command line: print a table for each kind of upload."""
-    options = argparse.ArgumentParser(description="What an autoscaler sees at several loads.")
-    options.add_argument("--checkpoint", type=Path, default=read_settings().checkpoint_dir)
-    options.add_argument("--seconds", type=float, default=15, help="at each load")
-    options.add_argument("--only", choices=UPLOADS, help="one kind of upload")
-    arguments = options.parse_args()
+@click.command()
+@checkpoint_option
+@click.option("--seconds", default=15.0, show_default=True, help="At each load.")
+@click.option("--only", type=click.Choice(list(UPLOADS)), help="One kind of upload.")
+def main(checkpoint: Path, seconds: float, only: str | None) -> None:
+    """What an autoscaler sees at several loads: a table for each kind of upload."""
     print_machine()
-    for kind in [arguments.only] if arguments.only else UPLOADS:
-        report = asyncio.run(measure(arguments.checkpoint, kind, arguments.seconds))
-        print(report.as_text(), flush=True)
+    for kind in [only] if only else UPLOADS:
+        print(asyncio.run(measure(checkpoint, kind, seconds)).as_text(), flush=True)
 
 
 if __name__ == "__main__":
