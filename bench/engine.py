@@ -99,13 +99,9 @@ def faces_per_second(run: Callable[[], object], faces: int, seconds: float) -> f
 
 def _on_cpu(checkpoint: Checkpoint) -> dict[str, Align]:
     torch.set_num_threads(_threads())
-    models = {
-        "openvino": checkpoint.manifest.fp32_model,
-        "openvino-int8": checkpoint.manifest.int8_model,
-    }
     engines: dict[str, Align] = {EAGER: Eager(checkpoint, "cpu").align}
     for name in reversed(list(ENGINES)):
-        if models.get(name, checkpoint):
+        if checkpoint.has_model(name):
             options = EngineOptions(engine=name, device="cpu", threads=_threads())
             engines[LABELS[name]] = create_engine(checkpoint, options).align
     return engines

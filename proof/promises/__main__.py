@@ -11,7 +11,7 @@ import uvloop
 from bench.report import machine
 from proof.harness import ROOT
 from proof.promises import disconnects, faults, fuzz, overload, rolling, soak
-from proof.promises.promises import Family, Plan, as_markdown, missed, write_json, write_readme
+from proof.promises.promises import Family, Plan, as_markdown, missed, write_json, write_table
 
 FAMILIES = {
     "fuzz": fuzz.run,
@@ -35,7 +35,7 @@ UNASKED = [name for name in FAMILIES if name != "soak"]
     default=ROOT / "bench" / "results" / "chaos.json",
     help="Where everything measured goes.",
 )
-@click.option("--readme", is_flag=True, help="Put the table into README.md.")
+@click.option("--document", is_flag=True, help="Put the table into docs/promises.md.")
 @click.option("--seed", default=0, show_default=True, help="Of the uploads and the arrivals.")
 @click.option("--from", "first_upload", default=0, help="Number of the first fuzzed upload.")
 @click.option("--minutes", default=30.0, show_default=True, help="Of the soak.")
@@ -43,7 +43,7 @@ def main(
     only: Sequence[str],
     short: bool,
     out: Path,
-    readme: bool,
+    document: bool,
     seed: int,
     first_upload: int,
     minutes: float,
@@ -59,8 +59,8 @@ def main(
     table = as_markdown(families, plan)
     print(f"\n{', '.join(f'{key}: {value}' for key, value in before.items())}\n\n{table}\n")
     write_json(out, families, plan, before)
-    if readme:
-        write_readme(ROOT / "README.md", table)
+    if document:
+        write_table(ROOT / "docs" / "promises.md", table)
     broken = missed(families, plan)
     print(f"{len(broken)} missed; everything measured is in {out}")
     sys.exit(bool(broken))

@@ -23,7 +23,7 @@ MARKDOWN = TableFormat(
 )
 """tabulate's own format for GitHub, its dashes kept off the bars."""
 
-README_BEGIN, README_END = "<!-- chaos -->", "<!-- /chaos -->"
+TABLE_BEGIN, TABLE_END = "<!-- chaos -->", "<!-- /chaos -->"
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,11 @@ def write_json(path: Path, families: Sequence[Family], plan: Plan, before: dict[
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_readme(path: Path, table: str) -> None:
-    """Put the table between the README's two markers."""
-    before, rest = path.read_text().split(README_BEGIN)
-    _, after = rest.split(README_END)
-    path.write_text(f"{before}{README_BEGIN}\n{table}\n{README_END}{after}")
+def write_table(path: Path, table: str) -> None:
+    """Put the table between a document's two markers."""
+    before, rest = path.read_text().split(TABLE_BEGIN)
+    _, after = rest.split(TABLE_END)
+    path.write_text(f"{before}{TABLE_BEGIN}\n{table}\n{TABLE_END}{after}")
 
 
 def _with_unit(value: float, unit: str) -> str:

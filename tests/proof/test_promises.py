@@ -20,7 +20,7 @@ from proof.promises.promises import (
     at_most,
     exactly,
     missed,
-    write_readme,
+    write_table,
 )
 
 SHORT = Plan(short=True)
@@ -90,11 +90,11 @@ def test_verdicts() -> None:
     assert missed([family], SHORT) == ["fuzz: growth"]
 
 
-def test_the_readme_gets_the_last_table(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- chaos -->\nan older table\n<!-- /chaos -->\nafter\n")
-    write_readme(readme, as_markdown([Family("fuzz", 1.0, [KEPT])], Plan()))
-    text = readme.read_text()
+def test_the_document_gets_the_last_table(tmp_path: Path) -> None:
+    document = tmp_path / "promises.md"
+    document.write_text("before\n<!-- chaos -->\nan older table\n<!-- /chaos -->\nafter\n")
+    write_table(document, as_markdown([Family("fuzz", 1.0, [KEPT])], Plan()))
+    text = document.read_text()
     assert text.startswith("before\n<!-- chaos -->\n| family ")
     assert text.endswith("|\n<!-- /chaos -->\nafter\n")
     assert "older" not in text
