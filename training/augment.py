@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lwbafa.imaging.crop import Crop
 from lwbafa.markups import Markup
-from lwbafa.types import FaceBox, Pixels
+from lwbafa.types import Pixels
 from training.datasets import Face
 from training.recipe import Augmentation
 
@@ -19,7 +19,7 @@ def training_crop(
     face: Face, size_px: int, markup: Markup, options: Augmentation, rng: np.random.Generator
 ) -> tuple[Pixels, NDArray[np.float32]]:
     """An augmented crop (size_px² RGB) and its landmarks in [0, 1] of it, unclamped."""
-    base = Crop.around(FaceBox.around(face.landmarks))
+    base = face.crop
     # Triangular, not uniform: all of the range is seen, most often near the faces users have.
     shift_x, shift_y = (_triangular(options.translation, rng) * base.side for _ in range(2))
     crop = Crop(

@@ -16,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from lwbafa.types import Pixels
+from lwbafa.imaging.crop import Crop
+from lwbafa.types import FaceBox, Pixels
+from training.errors import DatasetError
 
 IMAGE_SUFFIXES = (".webp", ".jpg", ".png")
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 RECTANGLE_FIELDS = 4
-
-
-class DatasetError(Exception):
-    """A data file is missing or broken; the message names it."""
 
 
 class Face(NamedTuple):
@@ -37,6 +35,16 @@ class Face(NamedTuple):
     image: Pixels
     landmarks: NDArray[np.float32]
     attributes: frozenset[str] = frozenset()
+
+    @property
+    def box(self) -> FaceBox:
+        """The box around the landmarks."""
+        return FaceBox.around(self.landmarks)
+
+    @property
+    def crop(self) -> Crop:
+        """What the network reads of the face, from the landmarks' own box."""
+        return Crop.around(self.box)
 
     @property
     def photograph(self) -> str:

@@ -1,46 +1,42 @@
 """Measure a checkpoint on annotated faces, from the landmarks' box and from the detector's.
 
-    python -m training.evaluate --checkpoint model_store/lwbafa-300w68 --data DIR \
-        [--engine openvino-int8] [--sources …] [--curve ced.png] [--worst worst.png]
-
-The crops, the engine and the detector are the service's own. The pictures show faces of the data:
-they are for looking at, not for publishing.
+The crops, the engine and the detector are the library's own: what is measured is what is served.
+The pictures show faces of the data: they are for looking at, not for publishing.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tabulate import tabulate
 from tqdm import tqdm
 
-from app.settings import read_settings
-from lwbafa.checkpoint import INPUT_PX, Accuracy, load_checkpoint
+from lwbafa.aligner import FaceAligner
+from lwbafa.checkpoint import Accuracy
 from lwbafa.detection import FaceDetector
-from lwbafa.detection.centerface import CenterFace
-from lwbafa.engine import Alignment, Engine
-from lwbafa.engine.choose import FASTEST_FIRST, create_engine
-from lwbafa.errors import LoadError
-from lwbafa.imaging.crop import Crop
+from lwbafa.engine.choose import EngineOptions
+from lwbafa.face import AlignedFace
+from lwbafa.imaging.photograph import Photograph
 from lwbafa.markups import Markup
 from lwbafa.types import FaceBox
-from training.datasets import WFLW_ATTRIBUTES, DatasetError, Face, load_faces
+from training.datasets import WFLW_ATTRIBUTES, Face, load_faces
+from training.errors import DatasetError
 from training.metrics import auc, failure_rate, landmark_errors
 from training.pictures import draw_curves, face_tile, sheet, write_picture
+from training.strata import by_opening, by_pose
 
-TEST_SOURCES = ("300w/helen/testset",)
 BATCH = 8
+LEAST_OVERLAP = 0.3
+"""Of the detector's box with the true one, to be of the same face."""
 
 
 class Measured(NamedTuple):
-    """One face, how it was cropped, what the network said, and each landmark's error (N)."""
+    """One face, what was answered, and each landmark's error (N), in inter-ocular distances."""
 
     face: Face
-    crop: Crop
-    alignment: Alignment
+    answer: AlignedFace
     errors: NDArray[np.float64]
 
     @property
@@ -49,8 +45,8 @@ class Measured(NamedTuple):
         return float(self.errors.mean())
 
 
-class Protocol(NamedTuple):
-    """All faces measured under one box protocol: `landmarks` or `detector`."""
+class BoxResult(NamedTuple):
+    """All faces measured from boxes of one kind: `landmarks` or `detector`."""
 
     box: str
     faces: list[Measured]
@@ -73,7 +69,7 @@ class Protocol(NamedTuple):
 
 
 class BoxedFaces(NamedTuple):
-    """The faces of one box protocol, each with its box, and how many have none."""
+    """Faces, each with its box of one kind, and how many have none."""
 
     box: str
     faces: list[tuple[Face, FaceBox]]
@@ -82,22 +78,16 @@ class BoxedFaces(NamedTuple):
 
 def with_boxes(faces: Sequence[Face], detector: FaceDetector) -> tuple[BoxedFaces, BoxedFaces]:
     """The faces with their landmarks' own boxes, and with the detector's."""
-    own = [(face, FaceBox.around(face.landmarks)) for face in faces]
+    own = [(face, face.box) for face in faces]
     found = [(face, box) for face in faces if (box := detected_box(face, detector)) is not None]
     return BoxedFaces("landmarks", own, 0), BoxedFaces("detector", found, len(own) - len(found))
 
 
-def measure(engine: Engine, markup: Markup, boxed: Sequence[BoxedFaces]) -> list[Protocol]:
-    """What an engine answers under each protocol."""
-    return [Protocol(b.box, _align(engine, b.faces, markup), b.missed) for b in boxed]
-
-
 def detected_box(face: Face, detector: FaceDetector) -> FaceBox | None:
     """The detector's box for this very face; None if it found nothing there."""
-    truth = FaceBox.around(face.landmarks)
     boxes = [detection.box for detection in detector.detect(face.image)]
-    best = max(boxes, key=lambda box: overlap(box, truth), default=None)
-    return best if best is not None and overlap(best, truth) > 0.3 else None
+    best = max(boxes, key=lambda box: overlap(box, face.box), default=None)
+    return best if best is not None and overlap(best, face.box) > LEAST_OVERLAP else None
 
 
 def overlap(a: FaceBox, b: FaceBox) -> float:
@@ -108,89 +98,104 @@ def overlap(a: FaceBox, b: FaceBox) -> float:
     return shared / (a.width * a.height + b.width * b.height - shared)
 
 
-def _align(engine: Engine, faces: Sequence[tuple[Face, FaceBox]], markup: Markup) -> list[Measured]:
+def measure(aligner: FaceAligner, boxed: Sequence[BoxedFaces]) -> list[BoxResult]:
+    """What an aligner answers from boxes of each kind."""
+    return [BoxResult(b.box, _align(aligner, b.faces), b.missed) for b in boxed]
+
+
+def _align(aligner: FaceAligner, faces: Sequence[tuple[Face, FaceBox]]) -> list[Measured]:
+    markup = aligner.checkpoint.markup
     measured = []
     for start in tqdm(range(0, len(faces), BATCH), desc="aligning", unit="batch", mininterval=1):
-        batch = [(face, Crop.around(box)) for face, box in faces[start : start + BATCH]]
-        answers = engine.align([crop.cut(face.image, INPUT_PX) for face, crop in batch])
-        for (face, crop), answer in zip(batch, answers, strict=True):
-            errors = landmark_errors(crop.to_image(answer.points), face.landmarks, markup)
-            measured.append(Measured(face, crop, answer, errors))
+        batch = [
+            (face, aligner.prepare(Photograph.of_pixels(face.image), [box], max_faces=1))
+            for face, box in faces[start : start + BATCH]
+        ]
+        alignments = aligner.engine.align([prepared.pixels[0] for _, prepared in batch])
+        for (face, prepared), alignment in zip(batch, alignments, strict=True):
+            (answer,) = aligner.finish(prepared, [alignment])
+            errors = landmark_errors(answer.landmarks, face.landmarks, markup)
+            measured.append(Measured(face, answer, errors))
     return measured
 
 
-def summary(protocols: Sequence[Protocol]) -> str:
-    """One row per protocol, and one per WFLW attribute where faces carry it."""
-    lines = [f"{'faces':24}{'box':11}{'number':>7}{'missed':>8}{'NME %':>8}{'FR %':>7}{'AUC %':>8}"]
-    for protocol in protocols:
-        subsets = {"all": protocol}
+def summary(results: Sequence[BoxResult]) -> str:
+    """One row per kind of box, and one per WFLW attribute where faces carry it."""
+    rows = []
+    for result in results:
+        subsets = {"all": result}
         for attribute in WFLW_ATTRIBUTES:
-            some = [m for m in protocol.faces if attribute in m.face.attributes]
+            some = [m for m in result.faces if attribute in m.face.attributes]
             if some:
-                subsets[attribute] = Protocol(protocol.box, some, 0)
+                subsets[attribute] = BoxResult(result.box, some, 0)
         for name, subset in subsets.items():
             row = subset.accuracy(name)
-            lines.append(
-                f"{name:24}{row.box:11}{row.faces:7}{row.missed_faces:8}{row.nme_percent:8.2f}"
-                f"{row.failure_rate_percent:7.2f}{100 * row.auc:8.2f}"
+            rows.append(
+                (
+                    name,
+                    row.box,
+                    row.faces,
+                    row.missed_faces,
+                    row.nme_percent,
+                    row.failure_rate_percent,
+                    100 * row.auc,
+                )
             )
-    return "\n".join(lines)
+    return tabulate(
+        rows, ("faces", "box", "number", "missed", "NME %", "FR %", "AUC %"), floatfmt=".2f"
+    )
 
 
-def by_group(protocols: Sequence[Protocol], markup: Markup) -> str:
-    """NME in percent of each group of landmarks, a column per protocol."""
-    header = f"{'group':24}" + "".join(f"{protocol.box:>11}" for protocol in protocols)
-    lines = [header]
-    for name, indices in markup.groups.items():
-        errors = [
-            np.mean([m.errors[list(indices)].mean() for m in protocol.faces])
-            for protocol in protocols
-        ]
-        lines.append(f"{name:24}" + "".join(f"{100 * error:11.2f}" for error in errors))
-    return "\n".join(lines)
+def by_group(results: Sequence[BoxResult], markup: Markup) -> str:
+    """NME in percent of each group of landmarks, a column per kind of box."""
+    rows = [
+        (
+            name,
+            *(
+                100 * np.mean([m.errors[list(indices)].mean() for m in result.faces])
+                for result in results
+            ),
+        )
+        for name, indices in markup.groups.items()
+    ]
+    return tabulate(rows, ("group", *(f"{r.box} box" for r in results)), floatfmt=".2f")
 
 
-def draw_worst(protocol: Protocol, markup: Markup, path: Path, count: int = 10) -> None:
+def draw_worst(result: BoxResult, markup: Markup, path: Path, count: int = 10) -> None:
     """The faces with the largest errors side by side, as the network saw them."""
-    worst = sorted(protocol.faces, key=lambda measured: -measured.nme)[:count]
+    worst = sorted(result.faces, key=lambda measured: -measured.nme)[:count]
     tiles = []
     for measured in worst:
-        seen = measured.crop.cut(measured.face.image, INPUT_PX)
-        answer = measured.alignment
-        tiles.append(face_tile(seen, answer.points, answer.heatmap, markup, measured.nme))
+        answer = measured.answer
+        seen = answer.crop.cut(measured.face.image, 4 * len(answer.heatmap))
+        points = answer.crop.from_image(answer.landmarks)
+        tiles.append(face_tile(seen, points, answer.heatmap, markup, measured.nme))
     write_picture(path, sheet(tiles))
 
 
-def main() -> None:
-    """Command line: print the tables, draw what is asked for."""
-    parser = argparse.ArgumentParser(description="Measure a checkpoint on annotated faces.")
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
-    parser.add_argument("--engine", choices=["auto", *FASTEST_FIRST], default="torch")
-    parser.add_argument("--sources", nargs="+", default=list(TEST_SOURCES))
-    parser.add_argument("--curve", type=Path, help="PNG for the cumulative error distribution")
-    parser.add_argument("--worst", type=Path, help="PNG for the ten worst faces")
-    arguments = parser.parse_args()
-    try:
-        settings = read_settings().model_copy(update={"engine": arguments.engine})
-        checkpoint = load_checkpoint(arguments.checkpoint)
-        engine = create_engine(checkpoint, settings)
-        landmarks = checkpoint.markup.landmark_count
-        faces = load_faces(arguments.data, arguments.sources, landmarks)
-        boxed = with_boxes(faces, CenterFace.of_settings(settings))
-        protocols = measure(engine, checkpoint.markup, boxed)
-        rows = summary(protocols)
-    except (LoadError, DatasetError) as error:
-        sys.exit(f"training.evaluate: {error}")
-    print(f"{', '.join(arguments.sources)}; engine {engine.name} on {engine.device}")
-    print(rows, end="\n\n")
-    print(by_group(protocols, checkpoint.markup))
-    if arguments.curve:
-        curves = {f"{p.box} box": [measured.nme for measured in p.faces] for p in protocols}
-        draw_curves(curves, arguments.curve)
-    if arguments.worst:
-        draw_worst(protocols[0], checkpoint.markup, arguments.worst)
-
-
-if __name__ == "__main__":
-    main()
+def evaluate(
+    checkpoint: Path,
+    data: Path,
+    engine: str,
+    test_sources: Sequence[str],
+    curve: Path | None = None,
+    worst: Path | None = None,
+) -> None:
+    """Print the tables, draw what is asked for. Raises LoadError or DatasetError."""
+    aligner = FaceAligner.load(checkpoint, engine=EngineOptions(engine))
+    markup = aligner.checkpoint.markup
+    faces = load_faces(data, test_sources, markup.landmark_count)
+    results = measure(aligner, with_boxes(faces, aligner.detector))
+    rows = summary(results)
+    print(f"{', '.join(test_sources)}; engine {aligner.engine.name} on {aligner.engine.device}")
+    by_landmarks = results[0]
+    truths = [m.face.landmarks for m in by_landmarks.faces]
+    answers = [m.answer.landmarks for m in by_landmarks.faces]
+    print(rows, by_group(results, markup), sep="\n\n", end="\n\n")
+    print("From the landmarks' box:", end="\n\n")
+    print(by_opening(truths, answers, markup), end="\n\n")
+    print(by_pose(truths, [m.nme for m in by_landmarks.faces], markup))
+    if curve:
+        draw_curves({f"{r.box} box": [m.nme for m in r.faces] for r in results}, curve)
+    if worst:
+        draw_worst(by_landmarks, markup, worst)

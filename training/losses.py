@@ -1,4 +1,4 @@
-"""What the network is trained to make small."""
+"""Losses: landmark distance and boundary heatmaps (equations 1 to 3)."""
 
 import torch
 from torch import Tensor

@@ -1,29 +1,27 @@
 """Measure every CPU engine of a checkpoint on the same faces, and state it in the manifest.
 
-    python -m training.measure_engines --checkpoint model_store/lwbafa-300w68 --data DIR
-
-The service's `auto` takes an engine only if these figures are next to eager fp32's (`Manifest
-.keeps_accuracy`). `training.export` and `training.quantise` end with this; by hand it is needed
-where the network's code, OpenVINO or the crops have changed under the same weights.
+The library's `auto` takes an engine only if these figures are next to eager fp32's
+(`Manifest.keeps_accuracy`). Exporting and quantising end with this. By itself it is needed where
+the network's code, OpenVINO or the crops have changed under the same weights.
 """
 
-import argparse
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tabulate import tabulate
 
-from app.settings import read_settings
-from lwbafa.checkpoint import EngineCheck, EngineName, Manifest, load_checkpoint
-from lwbafa.detection.centerface import CenterFace
-from lwbafa.engine.choose import create_engine
-from lwbafa.errors import LoadError
-from training.datasets import DatasetError, Face, load_faces
-from training.evaluate import TEST_SOURCES, Protocol, measure, with_boxes
+from lwbafa.aligner import FaceAligner
+from lwbafa.checkpoint import Checkpoint, EngineCheck, EngineName, Manifest
+from lwbafa.detection.choose import create_detector
+from lwbafa.engine.choose import ENGINES, EngineOptions, create_engine
+from training.checkpoint_folder import draft, write_manifest, write_model
+from training.convert import converted
+from training.datasets import Face, load_faces
+from training.evaluate import BoxResult, measure, with_boxes
+
+REFERENCE: EngineName = "torch"
+"""Eager fp32, in which the network was trained."""
 
 
 def measure_engines(folder: Path, faces: Sequence[Face], dataset: str) -> None:
@@ -31,30 +29,27 @@ def measure_engines(folder: Path, faces: Sequence[Face], dataset: str) -> None:
 
     Raises LoadError.
     """
-    checkpoint = load_checkpoint(folder)
-    manifest = checkpoint.manifest
-    settings = read_settings()
-    boxed = with_boxes(faces, CenterFace.of_settings(settings))
+    checkpoint = Checkpoint.load(folder)
+    detector = create_detector()
+    boxed = with_boxes(faces, detector)
 
-    def protocols_of(name: EngineName) -> list[Protocol]:
-        choice = settings.model_copy(update={"engine": name, "device": "cpu"})
-        return measure(create_engine(checkpoint, choice), checkpoint.markup, boxed)
+    def results_of(name: EngineName) -> list[BoxResult]:
+        engine = create_engine(checkpoint, EngineOptions(name, "cpu"))
+        return measure(FaceAligner(checkpoint, detector, engine), boxed)
 
-    reference = protocols_of("torch")
-    others: list[EngineName] = ["openvino"]
-    if manifest.int8_model:
-        others.append("openvino-int8")
+    reference = results_of(REFERENCE)
     checks = []
-    for name in others:
-        protocols = protocols_of(name)
-        accuracy = tuple(protocol.accuracy(dataset) for protocol in protocols)
-        difference = heatmap_difference(protocols, reference)
-        checks.append(
-            EngineCheck(engine=name, accuracy=accuracy, heatmap_difference=round(difference, 5))
-        )
-    manifest = manifest.model_copy(
+    for name in ENGINES:
+        if name != REFERENCE and checkpoint.has_model(name):
+            results = results_of(name)
+            accuracy = tuple(result.accuracy(dataset) for result in results)
+            difference = round(heatmap_difference(results, reference), 5)
+            checks.append(
+                EngineCheck(engine=name, accuracy=accuracy, heatmap_difference=difference)
+            )
+    manifest = checkpoint.manifest.model_copy(
         update={
-            "accuracy": tuple(protocol.accuracy(dataset) for protocol in reference),
+            "accuracy": tuple(result.accuracy(dataset) for result in reference),
             "engines": tuple(checks),
         }
     )
@@ -62,10 +57,10 @@ def measure_engines(folder: Path, faces: Sequence[Face], dataset: str) -> None:
     print(summary(manifest))
 
 
-def heatmap_difference(ones: Sequence[Protocol], others: Sequence[Protocol]) -> float:
+def heatmap_difference(ones: Sequence[BoxResult], others: Sequence[BoxResult]) -> float:
     """Mean absolute difference of the merged heatmaps, of 0 to 1, over the same faces."""
     differences = [
-        np.abs(a.alignment.heatmap.astype(float) - b.alignment.heatmap).mean() / 255
+        np.abs(a.answer.heatmap.astype(float) - b.answer.heatmap).mean() / 255
         for one, other in zip(ones, others, strict=True)
         for a, b in zip(one.faces, other.faces, strict=True)
     ]
@@ -74,57 +69,34 @@ def heatmap_difference(ones: Sequence[Protocol], others: Sequence[Protocol]) -> 
 
 def summary(manifest: Manifest) -> str:
     """Each engine's NME by box, how far its heatmaps are off, and whether it may be chosen."""
-    boxes = [row.box for row in manifest.accuracy]
-    columns = [*(f"NME %, {box} box" for box in boxes), "heatmaps off by", "chosen by auto"]
-    lines = [f"{'engine':16}" + "".join(f"{column:>22}" for column in columns)]
-    torch = EngineCheck(engine="torch", accuracy=manifest.accuracy, heatmap_difference=0)
-    for check in (torch, *manifest.engines):
-        cells = [*(f"{row.nme_percent:.3f}" for row in check.accuracy)]
-        cells.append(f"{check.heatmap_difference:.5f}")
-        cells.append("may be" if manifest.keeps_accuracy(check.engine) else "never")
-        lines.append(f"{check.engine:16}" + "".join(f"{cell:>22}" for cell in cells))
-    return "\n".join(lines)
+    boxes = [f"NME %, {row.box} box" for row in manifest.accuracy]
+    eager = EngineCheck(engine=REFERENCE, accuracy=manifest.accuracy, heatmap_difference=0)
+    rows = [
+        (
+            check.engine,
+            *(f"{row.nme_percent:.3f}" for row in check.accuracy),
+            f"{check.heatmap_difference:.5f}",
+            "may be" if manifest.keeps_accuracy(check.engine) else "never",
+        )
+        for check in (eager, *manifest.engines)
+    ]
+    headers = ("engine", *boxes, "heatmaps off by", "chosen by auto")
+    return tabulate(rows, headers, disable_numparse=True)
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a checkpoint's `manifest.json`."""
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n")
+def convert_and_measure(folder: Path, faces: Sequence[Face], dataset: str) -> None:
+    """Put the network in single precision beside its weights, then measure every engine."""
+    checkpoint = Checkpoint.load(folder)
+    files = write_model(folder, "fp32", converted(checkpoint))
+    write_manifest(folder, checkpoint.manifest.model_copy(update={"fp32_model": files}))
+    measure_engines(folder, faces, dataset)
 
 
-@contextmanager
-def draft(folder: Path) -> Iterator[Path]:
-    """A copy of a checkpoint's folder; what was written in it replaces files there at the end.
+def remeasure(checkpoint: Path, data: Path, test_sources: Sequence[str]) -> None:
+    """Convert and measure a checkpoint again; an error leaves it as it was.
 
-    Not after an error. Files that nobody wrote stay as they are by then, the model card for one.
+    Raises LoadError or DatasetError.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary, "draft")
-        if folder.exists():
-            shutil.copytree(folder, copy)
-        else:
-            copy.mkdir()
-        before = {path: path.stat().st_mtime_ns for path in copy.iterdir()}
-        yield copy
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in copy.iterdir():
-            if path.stat().st_mtime_ns != before.get(path):
-                shutil.copyfile(path, folder / path.name)
-
-
-def main() -> None:
-    """Command line: measure, print, write."""
-    parser = argparse.ArgumentParser(description="Measure a checkpoint's engines.")
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
-    parser.add_argument("--test-sources", nargs="+", default=list(TEST_SOURCES))
-    arguments = parser.parse_args()
-    try:
-        landmark_count = load_checkpoint(arguments.checkpoint).markup.landmark_count
-        faces = load_faces(arguments.data, arguments.test_sources, landmark_count)
-        measure_engines(arguments.checkpoint, faces, ", ".join(arguments.test_sources))
-    except (LoadError, DatasetError) as error:
-        sys.exit(f"training.gate: {error}")
-
-
-if __name__ == "__main__":
-    main()
+    faces = load_faces(data, test_sources, Checkpoint.load(checkpoint).markup.landmark_count)
+    with draft(checkpoint) as folder:
+        convert_and_measure(folder, faces, ", ".join(test_sources))

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwbafa.imaging.crop import Crop
 from lwbafa.markups import Markup
 from lwbafa.network import normalise
-from lwbafa.types import FaceBox, Pixels
+from lwbafa.network.scored import merged
+from lwbafa.types import Pixels
 from training.datasets import Face
 from training.losses import interocular_error
 from training.pictures import face_tile, sheet, write_picture
@@ -67,15 +67,15 @@ class Monitor:
         tiles: list[Pixels] = []
         for start in range(0, len(self._validation), BATCH):
             faces = self._validation[start : start + BATCH]
-            crops = [Crop.around(FaceBox.around(face.landmarks)) for face in faces]
+            crops = [face.crop for face in faces]
             seen = [crop.cut(face.image, input_px) for crop, face in zip(crops, faces, strict=True)]
             truth = [crop.from_image(f.landmarks) for crop, f in zip(crops, faces, strict=True)]
             points, heatmaps = _predict(network, np.stack(seen))
             error = interocular_error(points, torch.from_numpy(np.stack(truth)), self._markup)
-            merged = (heatmaps.amax(dim=1).clamp(0, 1) * 255).byte().numpy()
+            drawn = merged(heatmaps.clamp(0, 1)).numpy()
             shown = min(len(faces), PICTURED_FACES - len(tiles))
             tiles += [
-                face_tile(seen[i], points[i].numpy(), merged[i], self._markup, float(error[i]))
+                face_tile(seen[i], points[i].numpy(), drawn[i], self._markup, float(error[i]))
                 for i in range(shown)
             ]
             errors += error.tolist()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.draw import annotated
 from lwbafa.markups import Markup
-from lwbafa.types import Pixels
+from lwbafa.types import Pixels, Points
 from training.metrics import FAILURE_NME
 
 TILE_PX = 384
@@ -22,7 +22,7 @@ COLUMNS = 5
 
 def face_tile(
     seen: Pixels,
-    points: NDArray[np.float32],
+    points: Points,
     heatmap: NDArray[np.uint8],
     markup: Markup,
     nme: float,
@@ -30,7 +30,7 @@ def face_tile(
     """A crop (S×S RGB) with landmarks (N×2 in [0, 1] of it), merged heatmap and its NME."""
     size = seen.shape[0]
     whole = Crop((size - 1) / 2, (size - 1) / 2, size)
-    picture = annotated(seen, [(whole, whole.to_image(points), heatmap)], markup.groups)
+    picture = annotated(seen, [(whole, whole.to_image(points), heatmap, markup.groups)])
     tile = cv2.resize(picture, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA)
     cv2.putText(tile, f"{100 * nme:.1f} %", (8, 24), 0, 0.8, (255, 255, 0), 2)
     return tile  # type: ignore[return-value]

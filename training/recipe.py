@@ -10,10 +10,7 @@ from typing import Any, Literal, Self
 
 from lwbafa.markups import MARKUPS
 from lwbafa.network import ARCHITECTURES
-
-
-class RecipeError(Exception):
-    """A recipe is not valid; the message says what is wrong."""
+from training.errors import RecipeError
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,13 @@
 """Train a network by a recipe; killed at any moment, it resumes exactly where it was.
 
-    python -m training.train --recipe training/recipes/lwbafa-300w68-cpu.toml \
+    python -m training train --recipe training/recipes/lwbafa-300w68-cpu.toml \
         --data DIR --run runs/NAME [--init WEIGHTS | --resume]
 
 The run's folder gets `state.pt` (to resume), what `training.monitor` logs and, at the end,
-`network.safetensors` (the averaged weights in fp16, what `training.export` ships).
+`network.safetensors` (the averaged weights in fp16, what `training export` ships).
 """
 
-import argparse
 import math
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,10 +27,11 @@ from lwbafa.markups import MARKUPS
 from lwbafa.network import ARCHITECTURES, BoundaryAwareNetwork, Prediction, normalise
 from lwbafa.types import Pixels
 from training.augment import training_crop
-from training.datasets import DatasetError, Face, hold_back, load_faces
+from training.datasets import Face, hold_back, load_faces
+from training.errors import RunError
 from training.losses import alignment_loss, interocular_error
 from training.monitor import Monitor
-from training.recipe import Phase, Recipe, RecipeError
+from training.recipe import Phase, Recipe
 from training.targets import boundary_heatmaps
 
 SAVE_EVERY_SECONDS = 120
@@ -124,11 +123,11 @@ class Trainer:
         (self.run / "state.pt.new").rename(self.run / "state.pt")
 
     def restore(self) -> None:
-        """Take up a saved state. Raises ValueError if it belongs to another recipe."""
+        """Take up a saved state. Raises RunError if it belongs to another recipe."""
         path = self.run / "state.pt"
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         if state["recipe"] != self.recipe.as_dict():
-            raise ValueError(f"{self.run / 'state.pt'} was written under another recipe")
+            raise RunError(f"{self.run / 'state.pt'} was written under another recipe")
         self.phase_index, self.step_in_phase, self.step = state["progress"]
         self._start_phase()
         self.network.load_state_dict(state["network"])
@@ -214,39 +213,25 @@ def learning_rate(phase: Phase, step: int) -> float:
     return phase.final_learning_rate + span * fall
 
 
-def main() -> None:
-    """Command line; exits 1 with one line if the data or the saved state does not fit."""
-    parser = argparse.ArgumentParser(description="Train LW-BAFA by a recipe.")
-    parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
-    parser.add_argument("--run", type=Path, required=True, help="folder for state and logs")
-    parser.add_argument("--init", type=Path, help="safetensors to start a new run from")
-    parser.add_argument("--resume", action="store_true", help="go on with a killed run")
-    arguments = parser.parse_args()
+def train(
+    recipe: Path, data: Path, run: Path, init: Path | None = None, resume: bool = False
+) -> None:
+    """Train by a recipe file, from nothing, from weights or from where a run was killed.
+
+    Raises RecipeError, DatasetError, and RunError if the run or the weights do not fit.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        recipe = Recipe.read(arguments.recipe)
-        if (arguments.run / "state.pt").exists() and not arguments.resume:
-            raise ValueError(f"{arguments.run} holds a run already: --resume it, or name another")
-        landmarks = MARKUPS[recipe.markup].landmark_count
-        faces = load_faces(arguments.data, recipe.sources, landmarks)
-        arguments.run.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(recipe, faces, arguments.run, device)
-        if arguments.resume:
-            trainer.restore()
-        elif arguments.init:
-            trainer.network.load_state_dict(load_file(arguments.init))
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        SafetensorError,
-        RecipeError,
-        DatasetError,
-    ) as error:
-        sys.exit(f"training.train: {error}")
+    wanted = Recipe.read(recipe)
+    if (run / "state.pt").exists() and not resume:
+        raise RunError(f"{run} holds a run already: --resume it, or name another")
+    faces = load_faces(data, wanted.sources, MARKUPS[wanted.markup].landmark_count)
+    run.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(wanted, faces, run, device)
+    if resume:
+        trainer.restore()
+    elif init:
+        try:
+            trainer.network.load_state_dict(load_file(init))
+        except (SafetensorError, RuntimeError) as error:
+            raise RunError(f"{init}: {str(error).splitlines()[0]}") from error
     trainer.train()
-
-
-if __name__ == "__main__":
-    main()

@@ -35,8 +35,7 @@ class ScoredNetwork(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         prediction = self.network(normalise(crops, self.contract.mean, self.contract.divisor))
         heatmaps = prediction.heatmaps[-1].float().clamp(0, 1)
-        merged = (heatmaps.amax(dim=1) * 255).round().to(torch.uint8)
-        return prediction.points, self._scores(prediction.points, heatmaps), merged
+        return prediction.points, self._scores(prediction.points, heatmaps), merged(heatmaps)
 
     def _scores(self, points: Tensor, heatmaps: Tensor) -> Tensor:
         """The highest of a landmark's own boundaries' heatmaps at its place: B×N, NaN for none."""
@@ -44,3 +43,8 @@ class ScoredNetwork(nn.Module):
         sampled = F.grid_sample(heatmaps, grid, align_corners=False).squeeze(2)
         own = sampled.masked_fill(self.off_boundary, -1.0).amax(dim=1)
         return own.masked_fill(self.unscored, torch.nan)
+
+
+def merged(heatmaps: Tensor) -> Tensor:
+    """A face's boundaries in one map: B×K×s×s in [0, 1] to uint8 B×s×s, 255 for 1."""
+    return (heatmaps.amax(dim=1) * 255).round().to(torch.uint8)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import FACE_DATA, needs_face_data
-from training.datasets import DatasetError, Face, hold_back, load_faces, read_pts
+from training.datasets import Face, hold_back, load_faces, read_pts
+from training.errors import DatasetError
 
 PTS = "version: 1\nn_points: 2\n{{\n1.0 1.0\n{} 7.25\n}}\n"
 

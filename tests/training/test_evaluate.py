@@ -4,19 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
-from app.settings import Settings
-from lwbafa.checkpoint import load_checkpoint
-from lwbafa.detection.centerface import CenterFace
-from lwbafa.engine import Alignment
-from lwbafa.engine.choose import create_engine
+from lwbafa.aligner import FaceAligner
+from lwbafa.face import AlignedFace
 from lwbafa.imaging.crop import Crop
 from lwbafa.markups import MARKUP_68
 from lwbafa.types import FaceBox
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import Face, load_faces
 from training.evaluate import (
+    BoxResult,
     Measured,
-    Protocol,
     by_group,
     draw_worst,
     measure,
@@ -31,14 +28,22 @@ def measured(error: float, *attributes: str) -> Measured:
     """A face whose every landmark is off by `error` of the inter-ocular distance."""
     points = np.full((68, 2), 0.5, np.float32)
     face = Face("any", np.zeros((64, 64, 3), np.uint8), points, frozenset(attributes))
-    nothing = Alignment(points, np.zeros(68, np.float32), np.zeros((64, 64), np.uint8))
-    return Measured(face, Crop(32, 32, 64), nothing, np.full(68, error))
+    answer = AlignedFace(
+        landmarks=points.astype(np.float64),
+        scores=np.zeros(68, np.float32),
+        heatmap=np.zeros((64, 64), np.uint8),
+        crop=Crop(32, 32, 64),
+        box=FaceBox(8, 8, 48, 48),
+        box_score=None,
+        markup=MARKUP_68,
+    )
+    return Measured(face, answer, np.full(68, error))
 
 
 @pytest.fixture
-def protocol() -> Protocol:
+def result() -> BoxResult:
     faces = [measured(0.02), measured(0.04, "blur"), measured(0.15, "blur", "pose")]
-    return Protocol("detector", faces, missed=2)
+    return BoxResult("detector", faces, missed=2)
 
 
 def test_overlap_by_hand() -> None:
@@ -46,30 +51,30 @@ def test_overlap_by_hand() -> None:
     assert overlap(FaceBox(0, 0, 2, 2), FaceBox(3, 0, 2, 2)) == 0
 
 
-def test_a_row_states_what_was_missed(protocol: Protocol) -> None:
-    row = protocol.accuracy("set")
+def test_a_row_states_what_was_missed(result: BoxResult) -> None:
+    row = result.accuracy("set")
     assert (row.faces, row.missed_faces, row.box) == (3, 2, "detector")
     assert row.nme_percent == pytest.approx(7)
     assert row.failure_rate_percent == pytest.approx(33.33)
     assert row.auc == pytest.approx((0.8 + 0.6 + 0) / 3, abs=1e-4)
 
 
-def test_attribute_subsets_are_rows_only_where_faces_carry_them(protocol: Protocol) -> None:
-    rows = {line.split()[0]: line.split() for line in summary([protocol]).splitlines()[1:]}
+def test_attribute_subsets_are_rows_only_where_faces_carry_them(result: BoxResult) -> None:
+    rows = {line.split()[0]: line.split() for line in summary([result]).splitlines()[2:]}
     assert set(rows) == {"all", "blur", "pose"}
     assert rows["blur"][2:5] == ["2", "0", "9.50"]
 
 
-def test_every_group_has_a_row(protocol: Protocol) -> None:
-    lines = by_group([protocol], MARKUP_68).splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(MARKUP_68.groups)
-    assert {line.split()[1] for line in lines[1:]} == {"7.00"}
+def test_every_group_has_a_row(result: BoxResult) -> None:
+    lines = by_group([result], MARKUP_68).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == list(MARKUP_68.groups)
+    assert {line.split()[1] for line in lines[2:]} == {"7.00"}
 
 
-def test_pictures_are_pictures(protocol: Protocol, tmp_path: Path) -> None:
-    draw_curves({"any": [face.nme for face in protocol.faces]}, tmp_path / "curve.png")
+def test_pictures_are_pictures(result: BoxResult, tmp_path: Path) -> None:
+    draw_curves({"any": [face.nme for face in result.faces]}, tmp_path / "curve.png")
     assert cv2.imread(str(tmp_path / "curve.png")) is not None
-    draw_worst(protocol, MARKUP_68, tmp_path / "worst.png")
+    draw_worst(result, MARKUP_68, tmp_path / "worst.png")
     worst = cv2.imread(str(tmp_path / "worst.png"))
     assert worst is not None
     assert worst.shape == (TILE_PX, COLUMNS * TILE_PX, 3)
@@ -77,16 +82,11 @@ def test_pictures_are_pictures(protocol: Protocol, tmp_path: Path) -> None:
 
 @needs_face_data
 def test_the_shipped_checkpoint_is_as_accurate_as_its_manifest_says() -> None:
-    checkpoint = load_checkpoint(Settings().checkpoint_dir)
+    aligner = FaceAligner.load()
     faces = load_faces(FACE_DATA, ["300w/helen/testset"], 68)[::11]
-    engine = create_engine(checkpoint, Settings())
-    boxed = with_boxes(faces, CenterFace.of_settings(Settings()))
-    for protocol, stated in zip(
-        measure(engine, checkpoint.markup, boxed),
-        checkpoint.manifest.accuracy,
-        strict=True,
-    ):
-        row = protocol.accuracy("sample")
+    results = measure(aligner, with_boxes(faces, aligner.detector))
+    for result, stated in zip(results, aligner.checkpoint.manifest.accuracy, strict=True):
+        row = result.accuracy("sample")
         assert row.box == stated.box
         # Thirty of 330 faces: their mean scatters around the whole's.
         assert row.nme_percent == pytest.approx(stated.nme_percent, rel=0.25)

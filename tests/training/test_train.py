@@ -10,7 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import Face, load_faces
-from training.recipe import Phase, Recipe, RecipeError
+from training.errors import RecipeError, RunError
+from training.recipe import Phase, Recipe
 from training.train import Trainer, TrainingCrops, learning_rate
 
 PHASE = Phase(
@@ -161,7 +162,7 @@ def test_a_state_of_another_recipe_is_refused(tmp_path: Path, faces: list[Face])
     device = torch.device("cpu")
     Trainer(RECIPE, faces, tmp_path, device).save()
     other = Trainer(replace(RECIPE, seed=4), faces, tmp_path, device)
-    with pytest.raises(ValueError, match="another recipe"):
+    with pytest.raises(RunError, match="another recipe"):
         other.restore()
 
 

@@ -1,21 +1,20 @@
 """What each departure of our recipe from the paper's brings, by short runs from the same start.
 
-    python -m training.paper.ablation --data DIR --runs runs/departures [--steps 200]
+    python -m training ablation --recipe FILE --data DIR --runs runs/ablation [--steps 200]
 
 Every run keeps our recipe's first phase but for one thing, which is as in the paper, and is
 measured on the validation faces. Short runs show what helps early, not where a long one ends.
 """
 
-import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from tabulate import tabulate
 
 from lwbafa.markups import MARKUPS
-from training.datasets import DatasetError, load_faces
-from training.recipe import Augmentation, Recipe, RecipeError
+from training.datasets import load_faces
+from training.recipe import Augmentation, Recipe
 from training.train import Trainer
 
 FULL_PX = 256
@@ -49,33 +48,22 @@ def variants(recipe: Recipe, steps: int) -> dict[str, Recipe]:
     }
 
 
-def main() -> None:
-    """Command line: train every variant that has not ended yet, print the table."""
-    parser = argparse.ArgumentParser(description="Measure our departures from the paper.")
-    recipe_path = Path("training/recipes/lwbafa-300w68-cpu.toml")
-    parser.add_argument("--recipe", type=Path, default=recipe_path)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
-    parser.add_argument("--runs", type=Path, required=True, help="folder for the runs")
-    parser.add_argument("--steps", type=int, default=200)
-    arguments = parser.parse_args()
+def measure_departures(recipe: Path, data: Path, runs: Path, steps: int) -> None:
+    """Train every variant that has not ended yet, print the table.
+
+    Raises RecipeError, DatasetError or RunError.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        recipe = Recipe.read(arguments.recipe)
-        landmarks = MARKUPS[recipe.markup].landmark_count
-        faces = load_faces(arguments.data, recipe.sources, landmarks)
-        print(f"{'as ours, but':46}{'steps':>7}{'validation NME %':>18}", flush=True)
-        for number, (name, variant) in enumerate(variants(recipe, arguments.steps).items()):
-            run = arguments.runs / str(number)
-            run.mkdir(parents=True, exist_ok=True)
-            trainer = Trainer(variant, faces, run, device)
-            if (run / "state.pt").exists():
-                trainer.restore()
-            trainer.train()
-            nme = float((run / "validation.csv").read_text().split(",")[-1])
-            print(f"{name:46}{variant.phases[0].steps:7}{100 * nme:18.2f}", flush=True)
-    except (OSError, ValueError, RecipeError, DatasetError) as error:
-        sys.exit(f"training.departures: {error}")
-
-
-if __name__ == "__main__":
-    main()
+    ours = Recipe.read(recipe)
+    faces = load_faces(data, ours.sources, MARKUPS[ours.markup].landmark_count)
+    rows = []
+    for number, (name, variant) in enumerate(variants(ours, steps).items()):
+        run = runs / str(number)
+        run.mkdir(parents=True, exist_ok=True)
+        trainer = Trainer(variant, faces, run, device)
+        if (run / "state.pt").exists():
+            trainer.restore()
+        trainer.train()
+        nme = float((run / "validation.csv").read_text().split(",")[-1])
+        rows.append((name, variant.phases[0].steps, 100 * nme))
+    print(tabulate(rows, ("as ours, but", "steps", "validation NME %"), floatfmt=".2f"))

@@ -1,14 +1,12 @@
 """The paper's tables 1 to 4 with our own row, measured now, beside the published ones.
 
-    python -m training.paper.tables --checkpoint model_store/lwbafa-300w68 --data DIR
+    python -m training tables --checkpoint model_store/lwbafa-300w68 --data DIR
 
 A dash is a figure that was neither measured here nor is at hand from the paper. Our rows say which
 faces they were measured on: where these are not all of a benchmark's, the figures are near
 neighbours, not comparable to the second decimal.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,25 +15,24 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from app.settings import read_settings
-from lwbafa.checkpoint import INPUT_PX, load_checkpoint
+from lwbafa.aligner import FaceAligner
+from lwbafa.checkpoint import InputContract
 from lwbafa.cpus import granted_cpus
-from lwbafa.detection.centerface import CenterFace
-from lwbafa.engine.choose import create_engine
-from lwbafa.errors import LoadError
+from lwbafa.engine.choose import EngineOptions
 from lwbafa.markups import MARKUP_98
 from lwbafa.network import ARCHITECTURES, BoundaryAwareNetwork
-from training.datasets import WFLW_ATTRIBUTES, DatasetError, load_faces
-from training.evaluate import Protocol, measure, with_boxes
+from training.datasets import WFLW_ATTRIBUTES, load_faces
+from training.evaluate import BoxResult, measure, with_boxes
 
 Row = Mapping[str, float | str]
 
 
 class Split(NamedTuple):
-    """What our rows are measured on, and what to call so many faces of it."""
+    """What our rows are measured on, and what to call that many faces of it."""
 
     source: str
     faces: str
@@ -66,18 +63,14 @@ TABLE_4: dict[str, Row] = {
 
 def table(title: str, columns: Sequence[str], rows: Mapping[str, Row]) -> str:
     """Rows under a title; what a row does not hold is a dash."""
-    widths = [max(9, len(column) + 2) for column in columns]
-    lines = [title, f"{'':34}" + "".join(c.rjust(w) for c, w in zip(columns, widths, strict=True))]
-    for name, row in rows.items():
-        cells = (f"{row[c]:.2f}" if c in row else "–" for c in columns)
-        lines.append(f"{name:34}" + "".join(c.rjust(w) for c, w in zip(cells, widths, strict=True)))
-    return "\n".join(lines)
+    cells = [[name, *(row.get(column) for column in columns)] for name, row in rows.items()]
+    return f"{title}\n{tabulate(cells, ('', *columns), floatfmt='.2f', missingval='–')}"
 
 
-def accuracy_tables(protocol: Protocol, markup: str) -> str:
+def accuracy_tables(result: BoxResult, markup: str) -> str:
     """Tables 1 to 3; our row stands in those of the checkpoint's own benchmark."""
-    ours = f"ours, {SPLITS[markup].faces.format(len(protocol.faces))}"
-    whole = protocol.accuracy("all")
+    ours = f"ours, {SPLITS[markup].faces.format(len(result.faces))}"
+    whole = result.accuracy("all")
     of_300w: dict[str, Row] = {}
     of_wflw: dict[str, Row] = {}
     subsets: dict[str, Row] = {}
@@ -90,9 +83,9 @@ def accuracy_tables(protocol: Protocol, markup: str) -> str:
             "AUC": 100 * whole.auc,
         }
         nme = {
-            name: 100 * float(np.mean([m.nme for m in protocol.faces if name in m.face.attributes]))
+            name: 100 * float(np.mean([m.nme for m in result.faces if name in m.face.attributes]))
             for name in WFLW_ATTRIBUTES
-            if any(name in m.face.attributes for m in protocol.faces)
+            if any(name in m.face.attributes for m in result.faces)
         }
         subsets[ours] = {"all": whole.nme_percent, **nme}
     return "\n\n".join(
@@ -120,7 +113,8 @@ def cost_table() -> str:
     """Table 4: LW-BAFA and BAFA with 98 points, one crop a pass, alternating on one device."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(granted_cpus())
-    crop = torch.rand(1, 3, INPUT_PX, INPUT_PX, device=device)
+    size_px = InputContract().size_px
+    crop = torch.rand(1, 3, size_px, size_px, device=device)
     networks = {
         "ours, BAFA": BoundaryAwareNetwork(ARCHITECTURES["bafa"], MARKUP_98),
         "ours, LW-BAFA": BoundaryAwareNetwork(ARCHITECTURES["lwbafa"], MARKUP_98),
@@ -152,24 +146,14 @@ def _seconds(network: BoundaryAwareNetwork, crop: torch.Tensor) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Command line: measure the checkpoint and the two networks, print the four tables."""
-    parser = argparse.ArgumentParser(description="Print the paper's tables with our own rows.")
-    parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sources")
-    arguments = parser.parse_args()
-    try:
-        checkpoint = load_checkpoint(arguments.checkpoint)
-        markup = checkpoint.markup
-        faces = load_faces(arguments.data, [SPLITS[markup.name].source], markup.landmark_count)
-        settings = read_settings().model_copy(update={"engine": "torch"})
-        own_boxes, _ = with_boxes(faces, CenterFace.of_settings(settings))
-        (by_landmarks,) = measure(create_engine(checkpoint, settings), markup, [own_boxes])
-        tables = accuracy_tables(by_landmarks, markup.name)
-    except (LoadError, DatasetError) as error:
-        sys.exit(f"training.tables: {error}")
-    print(tables, cost_table(), sep="\n\n")
+def print_tables(checkpoint: Path, data: Path) -> None:
+    """Measure the checkpoint and the two networks, print the four tables.
 
-
-if __name__ == "__main__":
-    main()
+    Raises LoadError or DatasetError.
+    """
+    aligner = FaceAligner.load(checkpoint, engine=EngineOptions("torch"))
+    markup = aligner.checkpoint.markup
+    faces = load_faces(data, [SPLITS[markup.name].source], markup.landmark_count)
+    own_boxes, _ = with_boxes(faces, aligner.detector)
+    (by_landmarks,) = measure(aligner, [own_boxes])
+    print(accuracy_tables(by_landmarks, markup.name), cost_table(), sep="\n\n")
