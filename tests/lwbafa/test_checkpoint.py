@@ -12,12 +12,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from app.settings import Settings
-from lwbafa.checkpoint import Manifest, load_checkpoint
+from lwbafa.checkpoint import Checkpoint, Manifest
 from lwbafa.errors import LoadError
-from tests.conftest import ROOT
-
-SHIPPED = Settings().checkpoint_dir
+from proof.harness import ROOT
+from proof.harness.checkpoints import SHIPPED
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def rewrite(folder: Path, **changes: object) -> None:
 
 
 def start(folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "LWBAFA_CHECKPOINT_DIR": str(folder), "LWBAFA_PORT": "0"}
+    environment = {**os.environ, "LWBAFA_CHECKPOINT_DIRS": str(folder), "LWBAFA_PORT": "0"}
     command = [sys.executable, "-m", "app"]
     return subprocess.run(
         command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
@@ -39,7 +37,7 @@ def start(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_shipped_checkpoint_loads_and_states_its_accuracy() -> None:
-    checkpoint = load_checkpoint(SHIPPED)
+    checkpoint = Checkpoint.load(SHIPPED)
     assert checkpoint.markup.landmark_count == 68
     assert not checkpoint.load_network().training
     assert {row.box for row in checkpoint.manifest.accuracy} == {"landmarks", "detector"}
@@ -76,7 +74,7 @@ def test_missing_weights_stop_the_start(folder: Path) -> None:
 
 def test_a_missing_manifest_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"manifest\.json cannot be read"):
-        load_checkpoint(tmp_path)
+        Checkpoint.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +82,11 @@ def test_a_missing_manifest_stops_the_start(tmp_path: Path) -> None:
     [
         ({"sha256": "short"}, "sha256"),
         ({"weights_file": "../../etc/passwd"}, "weights_file"),
-        ({"markup": "17-points"}, "unknown architecture or markup"),
+        ({"markup": "17-points"}, "unknown markup"),
         ({"surprise": 1}, "surprise"),
         (
-            {"input": {"size_px": 128, "color_order": "RGB", "mean": 127.5, "divisor": 127.5}},
-            "expects another input",
+            {"input": {"size_px": 100, "color_order": "RGB", "mean": 127.5, "divisor": 127.5}},
+            "size_px",
         ),
     ],
 )
@@ -97,13 +95,13 @@ def test_a_wrong_manifest_says_what_is_wrong(
 ) -> None:
     rewrite(folder, **changes)
     with pytest.raises(LoadError, match=says):
-        load_checkpoint(folder)
+        Checkpoint.load(folder)
 
 
 def test_weights_of_another_network_are_refused(folder: Path) -> None:
     rewrite(folder, markup="wflw-98")
     with pytest.raises(LoadError, match="does not fit the network"):
-        load_checkpoint(folder).load_network()
+        Checkpoint.load(folder).load_network()
 
 
 def test_missing_and_unknown_tensors_are_refused(folder: Path) -> None:
@@ -113,11 +111,11 @@ def test_missing_and_unknown_tensors_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(data)
     rewrite(folder, sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(LoadError, match="does not fit the network"):
-        load_checkpoint(folder).load_network()
+        Checkpoint.load(folder).load_network()
 
 
 def test_every_network_is_the_callers_own() -> None:
-    checkpoint = load_checkpoint(SHIPPED)
+    checkpoint = Checkpoint.load(SHIPPED)
     one, other = checkpoint.load_network(), checkpoint.load_network()
     with torch.no_grad():
         next(one.parameters()).zero_()
@@ -139,20 +137,20 @@ def with_int8(folder: Path, **changes: str) -> None:
 
 def test_int8_files_are_read_as_the_manifest_states_them(folder: Path) -> None:
     with_int8(folder)
-    assert load_checkpoint(folder).int8_files() == (b"graph", b"weights")
+    assert Checkpoint.load(folder).openvino_files("openvino-int8") == (b"graph", b"weights")
 
 
 @pytest.mark.parametrize("file", ["graph", "weights"])
 def test_a_tampered_int8_model_is_not_opened(folder: Path, file: str) -> None:
     with_int8(folder, **{f"{file}_sha256": "0" * 64})
     with pytest.raises(LoadError, match=r"int8\.(xml|bin) does not have the sha256"):
-        load_checkpoint(folder).int8_files()
+        Checkpoint.load(folder).openvino_files("openvino-int8")
 
 
 def test_an_int8_model_outside_the_folder_is_refused(folder: Path) -> None:
     with_int8(folder, graph_file="../int8.xml")
     with pytest.raises(LoadError, match="graph_file"):
-        load_checkpoint(folder)
+        Checkpoint.load(folder)
 
 
 def test_the_manifest_schema_survives_a_round_trip() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from app.settings import Settings
-from lwbafa.detection.centerface import CenterFace
+from lwbafa.detection.centerface import CenterFace, create
+from lwbafa.detection.choose import DetectorOptions
 from lwbafa.errors import LoadError
 from lwbafa.types import FaceBox, Pixels
 from tests.conftest import FACE_DATA, needs_face_data
@@ -17,7 +17,7 @@ from training.evaluate import detected_box
 
 @pytest.fixture(scope="module")
 def detector() -> CenterFace:
-    return CenterFace.of_settings(Settings())
+    return create(DetectorOptions())
 
 
 def test_the_one_face_is_found_in_the_landmarks_convention(

@@ -1,28 +1,20 @@
 """A real checkpoint, the plain network to compare with, and different crops of a real face."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from app.settings import Settings
-from lwbafa.checkpoint import Checkpoint, load_checkpoint
+from lwbafa.checkpoint import Checkpoint
 from lwbafa.imaging.crop import Crop
 from lwbafa.network import normalise
 from lwbafa.types import FaceBox, Pixels
+from proof.harness.checkpoints import SHIPPED
 
 
 @pytest.fixture(scope="session")
 def checkpoint() -> Checkpoint:
-    return load_checkpoint(Settings().checkpoint_dir)
-
-
-@pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Converted models of this session."""
-    return tmp_path_factory.mktemp("cache")
+    return Checkpoint.load(SHIPPED)
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,13 @@
 """Which engine is built under which settings and measured accuracies."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from app.settings import Settings
 from lwbafa.checkpoint import Accuracy, Checkpoint, EngineCheck, EngineName, Manifest
-from lwbafa.engine import choose
-from lwbafa.engine.choose import choose_device, create_engine
+from lwbafa.engine import choose, openvino_engine
+from lwbafa.engine.choose import EngineOptions, choose_device, create_engine
 from lwbafa.errors import LoadError
+from proof.harness.checkpoints import SHIPPED
 
 CPU_ONLY = not torch.cuda.is_available()
 
@@ -85,13 +83,13 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def auto(manifest: Manifest) -> None:
-    create_engine(Checkpoint(Settings().checkpoint_dir, manifest), Settings(device="cpu"))
+    create_engine(Checkpoint(SHIPPED, manifest), EngineOptions(device="cpu"))
 
 
 def test_auto_takes_the_fastest_that_keeps_the_accuracy(
     manifest: Manifest, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx_vnni": True})
+    monkeypatch.setattr(choose, "has_vnni", lambda: True)
     auto(manifest)
     fp32 = measured(manifest, "openvino", 0)
     auto(fp32)
@@ -103,7 +101,7 @@ def test_auto_takes_the_fastest_that_keeps_the_accuracy(
 def test_auto_takes_int8_only_on_instructions_it_was_measured_on(
     manifest: Manifest, built: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    monkeypatch.setattr(choose, "has_vnni", lambda: False)
     auto(measured(measured(manifest, "openvino", 0), "openvino-int8", 0))
     assert built == ["openvino"]
 
@@ -114,39 +112,45 @@ def test_auto_goes_on_where_an_engine_does_not_run(
     def unsupported(*_: object) -> None:
         raise RuntimeError("no such instruction")
 
-    monkeypatch.setattr(choose, "OpenVinoEngine", unsupported)
-    monkeypatch.setattr(choose, "fp32_model", lambda *_: None)
+    monkeypatch.setattr(openvino_engine, "OpenVinoEngine", unsupported)
     trusted = measured(manifest, "openvino", 0)
-    folder = Settings().checkpoint_dir
-    engine = create_engine(Checkpoint(folder, trusted), Settings(device="cpu"))
+    engine = create_engine(Checkpoint(SHIPPED, trusted), EngineOptions(device="cpu"))
     assert engine.name == "torch"
     assert "no such instruction" in caplog.text
 
 
-def test_what_is_asked_for_is_built_whatever_was_measured(
-    manifest: Manifest, cache_dir: Path
+def test_what_is_asked_for_is_built_whatever_was_measured(manifest: Manifest) -> None:
+    options = EngineOptions("openvino", "cpu")
+    assert create_engine(Checkpoint(SHIPPED, manifest), options).name == "openvino"
+
+
+def test_an_engine_whose_model_is_not_shipped_is_passed_over(
+    manifest: Manifest, built: list[str]
 ) -> None:
-    checkpoint = Checkpoint(Settings().checkpoint_dir, manifest)
-    settings = Settings(device="cpu", engine="openvino", cache_dir=cache_dir)
-    assert create_engine(checkpoint, settings).name == "openvino"
+    auto(measured(manifest, "openvino", 0).model_copy(update={"fp32_model": None}))
+    assert built == ["torch"]
 
 
 def test_int8_that_a_checkpoint_lacks_cannot_be_asked_for(manifest: Manifest) -> None:
     bare = manifest.model_copy(update={"int8_model": None})
-    checkpoint = Checkpoint(Settings().checkpoint_dir, bare)
-    with pytest.raises(LoadError, match="no int8 model"):
-        create_engine(checkpoint, Settings(engine="openvino-int8"))
+    with pytest.raises(LoadError, match="no model for the engine openvino-int8"):
+        create_engine(Checkpoint(SHIPPED, bare), EngineOptions("openvino-int8"))
+
+
+def test_an_engine_that_there_is_not_is_named(checkpoint: Checkpoint) -> None:
+    with pytest.raises(LoadError, match="no engine onnx; there are: openvino-int8, "):
+        create_engine(checkpoint, EngineOptions("onnx"))
 
 
 def test_device_choice() -> None:
-    assert choose_device(Settings(device="cpu")) == "cpu"
-    assert choose_device(Settings(engine="openvino")) == "cpu"
-    assert choose_device(Settings()) == ("cpu" if CPU_ONLY else "cuda")
+    assert choose_device(EngineOptions(device="cpu")) == "cpu"
+    assert choose_device(EngineOptions("openvino")) == "cpu"
+    assert choose_device(EngineOptions()) == ("cpu" if CPU_ONLY else "cuda")
     with pytest.raises(LoadError, match="device is set to cuda"):
-        choose_device(Settings(device="cuda", engine="openvino-int8"))
+        choose_device(EngineOptions("openvino-int8", "cuda"))
 
 
 @pytest.mark.skipif(not CPU_ONLY, reason="there is a CUDA device")
 def test_cuda_cannot_be_asked_for_without_it() -> None:
     with pytest.raises(LoadError, match="no CUDA device"):
-        choose_device(Settings(device="cuda"))
+        choose_device(EngineOptions(device="cuda"))

@@ -13,6 +13,7 @@ from lwbafa.engine.cuda_engine import (
     CudaEngine,
     StaticBatch,
     bucket_for,
+    create,
     halved,
     is_out_of_memory,
 )
@@ -29,6 +30,7 @@ class Echo(CudaEngine):
     def __init__(self) -> None:
         self._batches: dict[int, StaticBatch] = {}
         self._largest = BUCKETS[-1]
+        self._input_px = 256
         self.ran: list[int] = []
 
     def _capture(self, size: int) -> StaticBatch:
@@ -180,7 +182,9 @@ def test_half_precision_keeps_the_points(
     plain: tuple[NDArray[np.float32], NDArray[np.float32]],
     crops: list[Pixels],
 ) -> None:
-    aligner = ScoredNetwork(halved(checkpoint.load_network()), checkpoint.markup)
+    aligner = ScoredNetwork(
+        halved(checkpoint.load_network()), checkpoint.markup, checkpoint.manifest.input
+    )
     with torch.inference_mode():
         points, scores, merged = aligner(torch.from_numpy(np.stack(crops[:1])))
     assert points.dtype == scores.dtype == torch.float32
@@ -195,7 +199,7 @@ def test_graphs_answer_as_the_plain_network(
     plain: tuple[NDArray[np.float32], NDArray[np.float32]],
     crops: list[Pixels],
 ) -> None:
-    engine = CudaEngine(checkpoint.load_network(), checkpoint.markup)
+    engine = create(checkpoint)
     engine.warm_up(8)
     for count in (1, 3, 8):
         answers = engine.align(crops[:count])

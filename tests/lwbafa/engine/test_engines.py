@@ -1,16 +1,14 @@
 """What every engine must keep, whatever it runs on."""
 
-from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.settings import Settings
 from lwbafa.checkpoint import Checkpoint, EngineName
 from lwbafa.engine import Engine
-from lwbafa.engine.choose import create_engine
+from lwbafa.engine.choose import ENGINES, EngineOptions, create_engine
 from lwbafa.engine.openvino_engine import OpenVinoEngine
 from lwbafa.types import Pixels
 
@@ -30,12 +28,9 @@ TOLERANCES: dict[EngineName, Tolerance] = {
 }
 
 
-@pytest.fixture(scope="module", params=get_args(EngineName))
-def engine(request: pytest.FixtureRequest, checkpoint: Checkpoint, cache_dir: Path) -> Engine:
-    if request.param == "openvino-int8" and checkpoint.manifest.int8_model is None:
-        pytest.skip("the checkpoint has no int8 model")
-    settings = Settings(engine=request.param, device="cpu", network_threads=2, cache_dir=cache_dir)
-    return create_engine(checkpoint, settings)
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Engine:
+    return create_engine(checkpoint, EngineOptions(request.param, "cpu", threads=2))
 
 
 def test_the_engine_answers_as_the_plain_network(
@@ -104,5 +99,5 @@ def test_every_batch_size_is_answered_after_warm_up(engine: Engine, crops: list[
 
 
 def test_the_engine_says_what_it_is(engine: Engine) -> None:
-    assert engine.name in get_args(EngineName)
+    assert engine.name in ENGINES
     assert engine.device == "cpu"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Pixels as PillowImage
+from PIL import Image as PillowImage
 
-from app.errors import NotAnImage, RequestError, TruncatedImage
+from lwbafa.errors import NotAnImage, PhotographError, TruncatedImage
 from lwbafa.imaging.decode import JPEG_SHRINKS, decode
 from lwbafa.types import Pixels
 from tests.lwbafa.imaging.pictures import (
@@ -189,7 +189,7 @@ def assert_independent_of_the_past(damaged: bytes) -> None:
         try:
             outcomes.append(opened(damaged))
         except (TruncatedImage, NotAnImage) as error:
-            outcomes.append(error.code)
+            outcomes.append(type(error).__name__)
     after_red, after_blue = outcomes
     assert np.array_equal(after_red, after_blue)
 
@@ -271,7 +271,7 @@ def test_a_damaged_file_becomes_a_picture_of_its_size_or_a_refusal(
     try:
         header = header_of(bytes(data), 100_000)
         decoded = decode(bytes(data), header)
-    except RequestError:
+    except PhotographError:
         return
     assert decoded.shape == (header.height, header.width, 3)
     assert decoded.dtype == np.uint8
@@ -300,8 +300,7 @@ def test_a_file_cut_anywhere_and_followed_by_anything_has_its_size_or_is_refused
     data = SMALL[recipe][: cut % len(SMALL[recipe])] + tail
     try:
         decoded = opened(data)
-    except RequestError as error:
-        assert error.status in (400, 413, 415)  # noqa: PT017
+    except PhotographError:
         return
     assert decoded.shape == (16, 24, 3)
 
@@ -310,7 +309,7 @@ def test_opencv_has_a_limit_of_its_own_behind_ours() -> None:
     """In a process of its own: OpenCV reads its limit once, at its first import."""
     lying = forged_size(encode(photograph(), "png"), 17_000, 17_000)
     code = (
-        "import sys, app.imaging.crop, cv2, numpy\n"
+        "import sys, app, cv2, numpy\n"
         "cv2.imdecode(numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8), 1)"
     )
     ended = subprocess.run(

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Pixels as PillowImage
+from PIL import Image as PillowImage
 
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.draw import (
@@ -45,7 +45,7 @@ def test_the_photograph_that_is_drawn_over_stays_as_it_is() -> None:
     original = pixels(photograph(1024, 200)).copy()
     before = original.copy()
     heat = heat_at(30, 30)
-    drawn = annotated(original, [(Crop(75, 100, 90), POINTS, heat)], GROUPS)
+    drawn = annotated(original, [(Crop(75, 100, 90), POINTS, heat, GROUPS)])
     assert np.array_equal(original, before)
     assert not np.shares_memory(original, drawn)
     assert np.array_equal(heat, heat_at(30, 30))
@@ -54,12 +54,12 @@ def test_the_photograph_that_is_drawn_over_stays_as_it_is() -> None:
 
 def test_without_faces_the_picture_is_the_photograph() -> None:
     original = pixels(photograph(1024, 200))
-    assert np.array_equal(annotated(original, [], GROUPS), original)
+    assert np.array_equal(annotated(original, []), original)
 
 
 def test_each_landmark_is_marked_at_its_place_in_its_groups_colour() -> None:
     before = grey()
-    drawn = annotated(before, [(Crop(100, 80, 160), POINTS, NO_HEAT)], GROUPS)
+    drawn = annotated(before, [(Crop(100, 80, 160), POINTS, NO_HEAT, GROUPS)])
     for index, group in ((0, 0), (2, 0), (1, 1)):
         x, y = POINTS[index].astype(int)
         assert tuple(drawn[y, x]) == GROUP_COLORS[group]
@@ -68,14 +68,14 @@ def test_each_landmark_is_marked_at_its_place_in_its_groups_colour() -> None:
 def test_marks_are_centred_on_landmarks_between_pixels() -> None:
     before = grey()
     for place in ([60.25, 50.75], [100.5, 80.5], [33.0, 120.4]):
-        face = (Crop(100, 80, 900), np.array([place]), NO_HEAT)
-        drawn = annotated(before, [face], {"only": (0,)})
+        face = (Crop(100, 80, 900), np.array([place]), NO_HEAT, {"only": (0,)})
+        drawn = annotated(before, [face])
         assert center_of_change(before, drawn) == pytest.approx(place, abs=0.25)
 
 
 def test_away_from_the_landmarks_nothing_is_drawn() -> None:
     before = grey()
-    drawn = annotated(before, [(Crop(100, 80, 160), POINTS, NO_HEAT)], GROUPS)
+    drawn = annotated(before, [(Crop(100, 80, 160), POINTS, NO_HEAT, GROUPS)])
     columns, rows = np.meshgrid(np.arange(1024), np.arange(160))
     distances = [np.hypot(columns - x, rows - y) for x, y in POINTS]
     assert (drawn[np.min(distances, axis=0) > 4] == 90).all()
@@ -83,7 +83,7 @@ def test_away_from_the_landmarks_nothing_is_drawn() -> None:
 
 def test_landmarks_outside_of_every_group_are_not_drawn() -> None:
     before = grey()
-    drawn = annotated(before, [(Crop(100, 80, 160), POINTS, NO_HEAT)], {"nose": (1,)})
+    drawn = annotated(before, [(Crop(100, 80, 160), POINTS, NO_HEAT, {"nose": (1,)})])
     assert tuple(drawn[50, 60]) == (90, 90, 90)
     assert tuple(drawn[80, 100]) == GROUP_COLORS[0]
 
@@ -94,7 +94,7 @@ def test_heat_glows_where_the_crop_has_it(crop: Crop, column: int, row: int) -> 
     before = grey()
     heat = heat_at(column, row)
     heat[row : row + 4, column : column + 4] = 255
-    drawn = annotated(before, [(crop, NO_POINTS, heat)], {})
+    drawn = annotated(before, [(crop, NO_POINTS, heat, {})])
     middle = (np.array([column, row]) + 2) / 64
     assert center_of_change(before, drawn) == pytest.approx(crop.to_image(middle), abs=0.3)
 
@@ -104,7 +104,7 @@ def test_heat_is_as_opaque_as_the_network_is_certain() -> None:
     reds = []
     for certainty in (0, 64, 128, 255):
         heat = np.full((64, 64), certainty, np.uint8)
-        drawn = annotated(before, [(Crop(49.5, 49.5, 80), NO_POINTS, heat)], {})
+        drawn = annotated(before, [(Crop(49.5, 49.5, 80), NO_POINTS, heat, {})])
         assert tuple(drawn[2, 2]) == (90, 90, 90)
         reds.append(int(drawn[50, 50, 0]))
     assert reds[0] == 90
@@ -116,7 +116,7 @@ def test_a_face_that_hangs_over_the_border_is_drawn_as_far_as_it_is_in_the_pictu
     before = grey(1024, 40)
     points = np.array([[-30.0, -30.0], [5.0, 6.0], [2000.0, 3000.0]])
     heat = np.full((64, 64), 255, np.uint8)
-    drawn = annotated(before, [(Crop(0, 0, 40), points, heat)], {"all": (0, 1, 2)})
+    drawn = annotated(before, [(Crop(0, 0, 40), points, heat, {"all": (0, 1, 2)})])
     assert drawn.shape == before.shape
     assert tuple(drawn[6, 5]) == GROUP_COLORS[0]
     assert (drawn[:15, :15] != 90).any(axis=-1).all()
@@ -139,7 +139,7 @@ def test_a_picture_is_no_longer_and_no_shorter_than_people_like_to_look_at(
     size: tuple[int, int], drawn_size: tuple[int, int]
 ) -> None:
     assert PICTURE_SMALLEST_PX <= max(drawn_size) <= PICTURE_LARGEST_PX
-    drawn = annotated(grey(*size), [], {})
+    drawn = annotated(grey(*size), [])
     assert drawn.shape == (drawn_size[1], drawn_size[0], 3)
     assert (drawn == 90).all()
 
@@ -152,13 +152,13 @@ def test_on_a_picture_of_another_size_marks_and_heat_stay_on_the_face(
     before = grey(round(side * scale), round(side * scale) // 4)
     crop = Crop(0.3 * side, 0.12 * side, 0.12 * side)
     points = np.array([[0.7, 0.11]]) * side
-    marked = annotated(photo, [(crop, points, NO_HEAT)], {"only": (0,)})
+    marked = annotated(photo, [(crop, points, NO_HEAT, {"only": (0,)})])
     expected = (points[0] + 0.5) * scale - 0.5
     assert center_of_change(before, marked) == pytest.approx(expected, abs=0.3)
 
     heat = heat_at(10, 50)
     heat[50:54, 10:14] = 255
-    glowing = annotated(photo, [(crop, NO_POINTS, heat)], {})
+    glowing = annotated(photo, [(crop, NO_POINTS, heat, {})])
     expected = (crop.to_image(np.array([12, 52]) / 64) + 0.5) * scale - 0.5
     assert center_of_change(before, glowing) == pytest.approx(expected, abs=0.3)
 
@@ -166,7 +166,7 @@ def test_on_a_picture_of_another_size_marks_and_heat_stay_on_the_face(
 @pytest.mark.parametrize("center", [(-500, 80), (5000, 80), (400, -900), (400, 900)])
 def test_heat_beside_the_picture_is_not_drawn(center: tuple[int, int]) -> None:
     heat = np.full((64, 64), 255, np.uint8)
-    assert (annotated(grey(), [(Crop(*center, 200), NO_POINTS, heat)], {}) == 90).all()
+    assert (annotated(grey(), [(Crop(*center, 200), NO_POINTS, heat, {})]) == 90).all()
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:

@@ -9,15 +9,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from app.errors import (
-    EmptyBody,
+from lwbafa.errors import (
+    EmptyPhotograph,
     NotAnImage,
-    RequestError,
+    PhotographError,
     TooManyPixels,
     TruncatedImage,
-    UnsupportedMediaType,
+    UnsupportedFormat,
 )
-from lwbafa.imaging.header import ImageHeader, read_header, sniff
+from lwbafa.imaging.header import ImageHeader, ImageLimits, read_header, sniff
 from tests.lwbafa.imaging.pictures import (
     LIMIT,
     RECIPES,
@@ -145,16 +145,16 @@ def test_exif_that_makes_no_sense_leaves_the_picture_as_stored(recipe: str, nons
     ids=["gif", "bmp", "tiff", "wav", "pdf", "1", "jpeg", "png", "webp", "late png"],
 )
 def test_what_does_not_begin_like_a_jpeg_png_or_webp_is_refused(data: bytes) -> None:
-    with pytest.raises(UnsupportedMediaType):
+    with pytest.raises(UnsupportedFormat):
         sniff(data)
-    with pytest.raises(UnsupportedMediaType):
+    with pytest.raises(UnsupportedFormat):
         header_of(data)
 
 
 def test_no_bytes_are_an_empty_body() -> None:
-    with pytest.raises(EmptyBody):
+    with pytest.raises(EmptyPhotograph):
         sniff(b"")
-    with pytest.raises(EmptyBody):
+    with pytest.raises(EmptyPhotograph):
         header_of(b"")
 
 
@@ -220,7 +220,7 @@ def test_a_webp_that_ends_after_its_header_is_truncated(name: str) -> None:
 def read_or_refuse(data: bytes) -> None:
     try:
         header = header_of(data)
-    except RequestError:
+    except PhotographError:
         return
     assert header.format in MAGICS
     assert 0 <= header.width * header.height <= LIMIT
@@ -255,9 +255,9 @@ def test_a_header_with_changed_bytes_meets_nothing_but_a_refusal(
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_longest_side_is_accepted_and_one_pixel_more_is_not(name: str) -> None:
-    assert read_header(FILES[name], LIMIT, 200).height == 200
+    assert read_header(FILES[name], ImageLimits(LIMIT, 200)).height == 200
     with pytest.raises(TooManyPixels, match="150 × 200"):
-        read_header(FILES[name], LIMIT, 199)
+        read_header(FILES[name], ImageLimits(LIMIT, 199))
 
 
 def test_a_row_of_fifty_million_pixels_is_refused() -> None:
@@ -276,7 +276,9 @@ def test_the_size_that_a_header_states_is_the_size_that_is_read(
     name: str, width: int, height: int
 ) -> None:
     width, height = (min(side, LARGEST.get(name, 65535)) for side in (width, height))
-    assert read_header(forged_size(FILES[name], width, height), 1 << 32, 1 << 16)[1:3] == (
+    assert read_header(forged_size(FILES[name], width, height), ImageLimits(1 << 32, 1 << 16))[
+        1:3
+    ] == (
         width,
         height,
     )

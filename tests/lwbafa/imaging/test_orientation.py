@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, ImageOps
-from PIL import Pixels as PillowImage
+from PIL import Image as PillowImage
 
 from lwbafa.imaging.orientation import Orientation
 from lwbafa.types import FaceBox, Pixels

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.errors import TruncatedImage
+from lwbafa.errors import TruncatedImage
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.photograph import Photograph
 from lwbafa.types import FaceBox, Pixels
-from tests.lwbafa.imaging.pictures import LIMIT, MAX_SIDE_PX, encode, exif, photograph
+from tests.lwbafa.imaging.pictures import encode, exif, photograph
 
 CROP_PX = 96
 # No multiple of eight, so that the decoder rounds both sides up.
@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 605, 803
 
 def opened(recipe: str = "jpeg", orientation: int = 1) -> Photograph:
     data = encode(photograph(WIDTH, HEIGHT), recipe, exif=exif(orientation))
-    return Photograph.of_upload(data, LIMIT, MAX_SIDE_PX)
+    return Photograph.of_bytes(data)
 
 
 def grey(crop: Pixels) -> NDArray[np.float32]:
@@ -67,6 +67,6 @@ def test_only_a_jpeg_is_decoded_in_part(recipe: str) -> None:
 @pytest.mark.parametrize("shrink", [1, 2, 4, 8])
 def test_a_cut_off_jpeg_is_told_at_every_size(shrink: int) -> None:
     data = encode(photograph(WIDTH, HEIGHT), "jpeg")
-    whole = Photograph.of_upload(data[: len(data) // 2], LIMIT, MAX_SIDE_PX)
+    whole = Photograph.of_bytes(data[: len(data) // 2])
     with pytest.raises(TruncatedImage):
         whole.picture(shrink)

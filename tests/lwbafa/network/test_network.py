@@ -65,7 +65,7 @@ def test_folding_changes_no_output(architecture: Architecture) -> None:
             network(crops)  # so that the running statistics are not the initial ones
         network.eval()
         folded = copy.deepcopy(network)
-        fold_for_inference(folded)
+        fold_for_inference(folded, 256)
         before, after = network(crops), folded(crops)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     units = [m for m in folded.modules() if isinstance(m, ShuffleUnit)]
@@ -98,7 +98,7 @@ def test_a_folded_unit_says_the_same(
         before = unit(*maps)
         folded = copy.deepcopy(unit)
         for _ in range(2):  # once more changes nothing
-            fold_for_inference(folded)
+            fold_for_inference(folded, 256)
         after = folded(*maps)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
     assert getattr(unit, merged) is None

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lwbafa.checkpoint import InputContract
 from lwbafa.markups import MARKUP_68, MARKUP_98, Markup
 from lwbafa.network import Prediction
 from lwbafa.network.scored import ScoredNetwork
@@ -27,7 +28,7 @@ class Known(nn.Module):
 
 
 def aligned(markup: Markup, points: Tensor, heatmaps: Tensor) -> list[NDArray[Any]]:
-    aligner = ScoredNetwork(Known(points, heatmaps), markup)  # type: ignore[arg-type]
+    aligner = ScoredNetwork(Known(points, heatmaps), markup, InputContract())  # type: ignore[arg-type]
     answers = aligner(torch.zeros(2, 256, 256, 3, dtype=torch.uint8))
     return [answer[1].numpy() for answer in answers]
 
