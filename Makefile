@@ -17,18 +17,18 @@ RECIPE ?= training/recipes/lwbafa-300w68-cpu.toml
 RUN ?= runs/$(notdir $(basename $(RECIPE)))
 # glibc's allocator spends half the time of a CPU's training step on page faults.
 TCMALLOC := $(firstword $(wildcard /usr/lib/*/libtcmalloc_minimal.so.4))
-DETECTOR := model_store/centerface/centerface.onnx
+DETECTORS := model_store/centerface/centerface.onnx model_store/yunet/yunet.onnx
 
 .PHONY: serve test train lint setup bench chaos soak docker-check docker-lock clean
 
 serve: setup
 	exec $(BIN)/python -m app
 
-setup: $(VENV)/installed $(DETECTOR)
+setup: $(VENV)/installed $(DETECTORS)
 
 # Two files at a time, since tests mostly wait for the services they start; PyTorch's threads would only
 # wait for each other.
-test: $(VENV)/installed-dev $(DETECTOR)
+test: $(VENV)/installed-dev $(DETECTORS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 train: $(VENV)/installed-dev
@@ -40,13 +40,13 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed-dev $(DETECTOR)
+bench: $(VENV)/installed-dev $(DETECTORS)
 	$(BIN)/python -m bench $(ARGS)
 
-chaos: $(VENV)/installed-dev $(DETECTOR)
+chaos: $(VENV)/installed-dev $(DETECTORS)
 	$(BIN)/python -m proof.promises
 
-soak: $(VENV)/installed-dev $(DETECTOR)
+soak: $(VENV)/installed-dev $(DETECTORS)
 	$(BIN)/python -m proof.promises --only soak
 
 # DOCKER_BUILD_ARGS are for `docker build`; for example --build-arg BASE_IMAGE=...
@@ -74,9 +74,9 @@ $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-$(DETECTOR): $(VENV)/installed
-	$(BIN)/python -m model_store.fetch_centerface
-	@touch $@
+$(DETECTORS): $(VENV)/installed
+	$(BIN)/python -m model_store.fetch_detectors
+	@touch $(DETECTORS)
 
 clean:
-	rm -rf $(VENV) .venv-rivals model_store/centerface
+	rm -rf $(VENV) .venv-rivals $(dir $(DETECTORS))

@@ -65,8 +65,11 @@ class Settings(BaseSettings):
     detection_longest_side_px: int = Field(
         640, ge=64, le=2048, description="Photographs are shrunk to this longest side for detection"
     )
-    detection_score_threshold: float = Field(
-        0.4, gt=0, lt=1, description="Least confidence for a detected face"
+    detection_score_threshold: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Least confidence for a detected face; by default the detector's own",
     )
     max_upload_bytes: int = Field(20 * 2**20, ge=1024, description="Largest accepted body")
     max_held_upload_bytes: int = Field(

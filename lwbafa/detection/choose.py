@@ -8,7 +8,10 @@ from pathlib import Path
 from lwbafa.detection import FaceDetector
 from lwbafa.errors import LoadError
 
-DETECTORS: Mapping[str, str] = {"centerface": "lwbafa.detection.centerface"}
+DETECTORS: Mapping[str, str] = {
+    "centerface": "lwbafa.detection.centerface",
+    "yunet": "lwbafa.detection.yunet",
+}
 """The detectors, and the modules whose `create(options)` makes them."""
 
 
@@ -17,13 +20,14 @@ class DetectorOptions:
     """What is asked of a detector.
 
     `file` is its network, None for the model store's. Photographs are shrunk to `longest_side_px`
-    before they are searched; faces below `score_threshold` (0 to 1) are dropped.
+    before they are searched; faces below `score_threshold` (0 to 1), None for the detector's own,
+    are dropped.
     """
 
     detector: str = "centerface"
     file: Path | None = None
     longest_side_px: int = 640
-    score_threshold: float = 0.4
+    score_threshold: float | None = None
 
 
 def create_detector(options: DetectorOptions = DetectorOptions()) -> FaceDetector:
