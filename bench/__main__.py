@@ -3,7 +3,7 @@
 Nothing is asserted: figures are ratios within this run, with the absolute values beside them.
 With `--data`, which names the folder that holds `300w/`, `wflw/` or both, accuracy is measured
 beside the rivals'. The file is written after each bench, so that one that fails costs no other.
-`bench.detection_size` needs 300-W and is a command of its own.
+`bench.detectors` needs 300-W and is a command of its own.
 """
 
 import json
