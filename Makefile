@@ -32,7 +32,7 @@ test: $(VENV)/installed-dev $(DETECTORS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 train: $(VENV)/installed-dev
-	LD_PRELOAD=$(TCMALLOC) $(BIN)/python -m training.train --recipe $(RECIPE) --run $(RUN) \
+	LD_PRELOAD=$(TCMALLOC) $(BIN)/python -m training train --recipe $(RECIPE) --run $(RUN) \
 		--data $(or $(DATA),$(error DATA names the folder that holds the recipe's sources)) $(ARGS)
 
 lint: $(VENV)/installed-dev
@@ -53,10 +53,10 @@ soak: $(VENV)/installed-dev $(DETECTORS)
 docker-check: $(VENV)/installed-dev
 	$(BIN)/python -m proof.container $(ARGS)
 
-# What the image installs, with hashes; PIP_ARGS must name an index of CPU-only PyTorch builds.
+# What the images install, with hashes.
 docker-lock: $(VENV)/installed
 	$(PIP) uv
-	PATH=$(CURDIR)/$(BIN):$$PATH docker/lock $(PIP_ARGS)
+	PATH=$(CURDIR)/$(BIN):$$PATH docker/lock
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

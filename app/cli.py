@@ -46,3 +46,7 @@ def new(name: str) -> None:
         raise click.UsageError(str(error)) from error
     sys.stderr.write(f"{key}\n")
     sys.stdout.write(f"{entry}\n")
+
+
+if __name__ == "__main__":
+    main(prog_name="lwbafa")

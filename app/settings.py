@@ -85,7 +85,9 @@ class Settings(BaseSettings):
         32, ge=1, description="Most faces or boxes in one request; at most MAX_QUEUE_FACES"
     )
     max_batch_faces: int = Field(8, ge=1, le=256, description="Most faces in one forward pass")
-    max_queue_faces: int = Field(64, ge=1, description="Most faces waiting for the network")
+    max_queue_faces: int = Field(
+        64, ge=1, description="Most faces waiting for the network, of each model"
+    )
     max_inflight_requests: int = Field(
         64, ge=1, description="Most requests being worked on at once"
     )

@@ -14,8 +14,9 @@ from typing import Any
 import click
 
 from bench import batcher, engine, idle, latency, memory, models, rivals, service
-from bench.report import Report, checkpoint_option, machine, print_machine, rounds_option
+from bench.report import Report, checkpoint_option, print_machine, rounds_option
 from proof.harness import ROOT
+from proof.harness.machine import machine
 
 NAMES = (
     "engine",

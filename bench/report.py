@@ -1,22 +1,17 @@
 """What every bench has in common: interleaved rounds, spreads, and tables as text and JSON."""
 
-import os
-import platform
 import statistics
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import cv2
 from tabulate import tabulate
 from tqdm import tqdm
 
 from app.settings import read_settings
-from lwbafa.cpus import granted_cpus
-from lwbafa.engine.choose import has_cuda
+from proof.harness.machine import machine
 
 NOTE_WIDTH = 100
 
@@ -90,20 +85,6 @@ def interleaved(
     return values
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on; the load average tells whether it was quiet."""
-    return {
-        "cpu": _cpu_model(),
-        "cores_granted": granted_cpus(),
-        "gpu": _gpu_name(),
-        "load_average_1_min": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "torch": _version("torch"),
-        "openvino": _version("openvino"),
-        "opencv": cv2.__version__,
-    }
-
-
 def print_machine() -> None:
     """One line that every printed table stands under."""
     print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in machine().items()))
@@ -117,30 +98,6 @@ checkpoint_option = click.option(
 )
 rounds_option = click.option("--rounds", default=5, show_default=True, help="Of every measurement.")
 """What the command lines of several benches share."""
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _gpu_name() -> str:
-    if not has_cuda():
-        return "none"
-    import torch
-
-    return torch.cuda.get_device_name()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
 
 
 def _text(cell: Cell) -> str:

@@ -16,13 +16,16 @@ from packaging.utils import canonicalize_name
 
 from app.settings import Settings
 from proof.container.proxy import configuration
-from tests.conftest import ROOT
+from proof.harness import ROOT
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 NGINX = (ROOT / "docker" / "nginx.conf").read_text()
-LOCKS = ("requirements", "torch-cpu", "torch-cuda")
+LOCKS = ("requirements", "torch-cuda")
+
+
+CUDA = re.compile("nvidia-|cuda-|triton")
 
 
 def pins(name: str) -> dict[str, str]:
@@ -50,16 +53,22 @@ def test_everything_is_locked_by_hash_in_the_versions_that_are_tested(name: str)
     }
 
 
-def test_the_cpu_image_has_a_pytorch_without_cuda() -> None:
-    lock = (ROOT / "docker" / "torch-cpu.txt").read_text()
-    assert re.fullmatch(r"torch==[\d.]+\+cpu", lock.split()[0])
+WITH_PYTORCH = {"torch", "safetensors"}
+"""What PyTorch's engines need and OpenVINO's do not."""
 
 
-def test_the_lock_holds_what_the_service_needs_and_no_more() -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_lock_holds_what_an_image_needs_and_no_more(device: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    locked = pins("requirements") | pins("torch-cpu")
-    needed: set[str] = set()
-    waiting = [Requirement(line) for line in project["dependencies"]]
+    locked = pins("requirements")
+    without = WITH_PYTORCH
+    if device == "cuda":
+        # PyPI's PyTorch names CUDA libraries that the tested build does without.
+        beyond = {n: v for n, v in pins("torch-cuda").items() if not CUDA.match(n)}
+        locked, without = locked | beyond, set()
+    needed: set[str] = {"setuptools"}  # builds the package
+    direct = [Requirement(line) for line in project["dependencies"]]
+    waiting = [r for r in direct if canonicalize_name(r.name) not in without]
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
@@ -72,8 +81,7 @@ def test_the_lock_holds_what_the_service_needs_and_no_more() -> None:
                 further.marker.evaluate({"extra": extra}) for extra in extras
             )
             new = canonicalize_name(further.name) not in needed or further.extras
-            # PyPI's PyTorch names CUDA libraries; the CPU-only one does not.
-            if wanted and new and not re.match("nvidia-|cuda-|triton", further.name):
+            if wanted and new and not CUDA.match(further.name):
                 waiting.append(further)
     assert needed == set(locked)
 
@@ -100,7 +108,8 @@ def test_the_build_sees_only_what_it_copies() -> None:
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in rules
     allowed = {rule[1:].split("/")[0] for rule in rules if rule.startswith("!")}
-    assert allowed == {"app", "docker", "model_store", "pyproject.toml", "README.md", "LICENSE"}
+    code = {"lwbafa", "app", "model_store"}
+    assert allowed == code | {"docker", "pyproject.toml", "README.md", "LICENSE"}
     assert "model_store/centerface" in rules  # else it would be there without its licence
 
 
@@ -136,7 +145,7 @@ def test_a_stop_has_time_to_drain() -> None:
 def test_the_gpu_is_for_those_who_ask_for_it() -> None:
     gpu = SERVICES["lwbafa-gpu"]
     assert gpu["profiles"] == ["gpu"]
-    assert "args" not in gpu["build"], "the image with CUDA is the one without arguments"
+    assert gpu["build"]["args"] == {"DEVICE": "cuda"}
     assert "lwbafa" in gpu["networks"]["default"]["aliases"]  # the name that Prometheus watches
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert "gpu" in device["capabilities"]

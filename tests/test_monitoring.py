@@ -17,8 +17,9 @@ from prometheus_client import generate_latest
 
 from app.service import Service
 from app.settings import Settings
+from proof.harness import ROOT
 from proof.harness.server import free_port
-from tests.conftest import ROOT, running_server
+from tests.conftest import running_server
 
 PROMETHEUS = ROOT / "docker" / "prometheus"
 GRAFANA = ROOT / "docker" / "grafana"
@@ -61,7 +62,7 @@ needs_prometheus = pytest.mark.skipif(
 def exposed() -> set[str]:
     """The names of all time series of a service, with the suffixes that Prometheus sees."""
     metrics = Service(Settings()).metrics
-    metrics.observe_stages({"total": 1.0})
+    metrics.observe_stages("lwbafa-300w68", {"total": 1.0})
     metrics.requests.labels("/v1/align", "POST", "200").observe(1)
     metrics.errors.labels("not_found").inc()
     metrics.key_requests.labels("web").inc()

@@ -20,6 +20,8 @@ from app.api.upload import UploadMemory
 from app.keys import KeyRing
 from app.service import Service
 
+ROUTERS = (align.router, models.router, probes.router)
+
 
 def create_app(service: Service) -> FastAPI:
     """The ASGI application around a loaded service, which it starts and stops.
@@ -50,9 +52,8 @@ def create_app(service: Service) -> FastAPI:
         settings.max_held_upload_bytes, service.expected_wait_s
     )
     metrics.upload_bytes.set_function(lambda: memory.held_bytes)
-    app.include_router(align.router)
-    app.include_router(models.router)
-    app.include_router(probes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     install_openapi(app, keys_needed=keys is not None)
     install_error_handlers(app)
     # From the innermost outwards: a request passes them from the last to the first.

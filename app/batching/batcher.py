@@ -36,9 +36,9 @@ class Batcher(Generic[Item, Result]):
     """Runs items from many callers through `run`, several at a time, in arrival order.
 
     `run` gets up to `max_batch` items and returns as many results in their order, or raises
-    MemoryError if the device has no room for that many, DeviceLost if it is of no more use; only the
-    device's thread calls it, after `prepare`. `on_batch` hears of every pick-up, and of items that
-    are dropped before one.
+    MemoryError if the device has no room for that many, DeviceLost if it is of no more use. Only
+    the device's thread calls it, after `prepare`. `on_batch` hears of every pick-up, and of items
+    that are dropped before one.
     """
 
     def __init__(

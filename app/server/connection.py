@@ -29,7 +29,7 @@ OTHER_DESCRIPTORS = 100
 
 
 class ConnectionLimits(NamedTuple):
-    """How many connections there may be, and how long each may owe headers, or leave an answer."""
+    """How many connections there may be, and how long each may take to send headers or fetch."""
 
     connections: int
     header_s: float

@@ -1,10 +1,10 @@
 """The life of the process: serving, leaving when told to, and ending where only a restart helps.
 
     SIGTERM → drains: not ready, still serves, for LWBAFA_DRAIN_DELAY_MS
-            → stops: refuses with 503, answers what is in progress, within LWBAFA_REQUEST_DEADLINE_MS
+            → stops: refuses with 503, answers the rest, within LWBAFA_REQUEST_DEADLINE_MS
             → exits with 0
 
-SIGINT, a second SIGTERM, or one while not ready, skips the drain; one more gives up what is in progress.
+SIGINT, a second SIGTERM, or one while not ready, skips the drain; one more ends the rest at once.
 A network that hangs or has died ends the process with EXIT_FAILED, whether anybody probes or not.
 """
 

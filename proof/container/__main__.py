@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from bench.report import machine
 from proof.container import compose, image, instances, limits, split
 from proof.harness import ROOT
+from proof.harness.machine import machine
 from proof.promises.promises import Family, Plan, Promise, as_markdown, missed, write_json
 
 FAMILIES: dict[str, Callable[[], Awaitable[list[Promise]]]] = {

@@ -80,10 +80,8 @@ async def containers(count: int, cpus: float) -> AsyncIterator[list[Container]]:
 
 
 async def build() -> None:
-    """Build the image with TORCH_INDEX_URL and DOCKER_BUILD_ARGS, its output shown."""
+    """Build the CPU image with DOCKER_BUILD_ARGS, its output shown."""
     arguments = os.environ.get("DOCKER_BUILD_ARGS", "").split()
-    if index := os.environ.get("TORCH_INDEX_URL"):  # as Compose takes it
-        arguments += ["--build-arg", f"TORCH_INDEX_URL={index}"]
     command = ["docker", "build", "--file", "docker/Dockerfile", "--tag", IMAGE, *arguments, "."]
     await asyncio.to_thread(subprocess.run, command, cwd=ROOT, check=True)
 

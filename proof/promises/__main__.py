@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import uvloop
 
-from bench.report import machine
 from proof.harness import ROOT
+from proof.harness.machine import machine
 from proof.promises import disconnects, faults, fuzz, overload, rolling, soak
 from proof.promises.promises import Family, Plan, as_markdown, missed, write_json, write_table
 

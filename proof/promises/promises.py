@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import DataRow, Line, TableFormat, tabulate
 
-from bench.report import machine
+from proof.harness.machine import machine
 
 HEADERS = ("family", "promise", "target", "measured", "verdict")
 MARKDOWN = TableFormat(

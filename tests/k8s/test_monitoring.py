@@ -8,7 +8,7 @@ import yaml
 
 from app.metrics import Metrics
 from k8s import prometheus_rule
-from tests.conftest import ROOT
+from proof.harness import ROOT
 from tests.k8s.manifests import Object, of_kind, only, overlay, selects
 
 DASHBOARD = ROOT / "docker" / "grafana" / "dashboards" / "lwbafa.json"

@@ -29,7 +29,7 @@ def test_pod_security_restricted(objects: list[Object]) -> None:
     spec, main = pod(objects)["spec"], container(objects)
     assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
     assert all("hostPort" not in port for port in main["ports"])
-    assert {key for volume in spec["volumes"] for key in volume} <= {
+    assert {key for volume in spec.get("volumes", []) for key in volume} <= {
         "name", "configMap", "emptyDir", "secret", "projected",
     }  # fmt: skip
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -54,13 +54,9 @@ def test_no_service_names_a_setting(objects: list[Object]) -> None:
     assert pod(objects)["spec"]["enableServiceLinks"] is False
 
 
-def test_the_cache_is_the_only_place_to_write(objects: list[Object]) -> None:
-    (volume,) = pod(objects)["spec"]["volumes"]
-    (mount,) = container(objects)["volumeMounts"]
-    assert mount == {"name": volume["name"], "mountPath": settings(objects)["LWBAFA_CACHE_DIR"]}
-    assert quantity(volume["emptyDir"]["sizeLimit"]) <= quantity(
-        container(objects)["resources"]["limits"]["ephemeral-storage"]
-    )
+def test_there_is_no_place_to_write(objects: list[Object]) -> None:
+    assert "volumes" not in pod(objects)["spec"]
+    assert "volumeMounts" not in container(objects)
 
 
 def test_resources_are_asked_for_and_bounded(objects: list[Object]) -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from app.batching import Batcher, Device
+from app.batching import Device
 from app.errors import InternalError, NotReady, QueueFull
 from lwbafa.errors import DeviceLost
 from tests.app.batching.doubler import PATIENCE_S, Doubler, Numbers, enqueue, happened, numbers
@@ -20,9 +20,10 @@ class Shared:
     def __init__(self, max_batch: int = 2, max_queue: int = 8) -> None:
         self.device = Device()
         self.doubler = Doubler(held=True)
-        options = {"max_batch": max_batch, "max_queue": max_queue}
-        self.one: Numbers = Batcher(self.device, self.doubler.run, **options)
-        self.two: Numbers = Batcher(self.device, self.doubler.run, **options)
+        self.one, self.two = (
+            Numbers(self.device, self.doubler.run, max_batch=max_batch, max_queue=max_queue)
+            for _ in range(2)
+        )
 
     async def __aenter__(self) -> "Shared":
         self.device.start()
@@ -36,7 +37,7 @@ class Shared:
         """Keep the device in a batch of the first batcher."""
         (task,) = await enqueue(self.one, [ONE])
         await happened(self.doubler.entered)
-        return task  # type: ignore[return-value]
+        return task
 
 
 async def test_the_batcher_whose_oldest_item_waits_longest_is_served_first() -> None:
@@ -114,7 +115,7 @@ async def test_what_ends_the_device_ends_the_waiting_of_all() -> None:
         run([ONE])
         raise DeviceLost("gone")
 
-    shared.one._runner._run = lost  # type: ignore[method-assign]
+    shared.one._runner._run = lost
     async with shared:
         first = await shared.busy()
         (behind,) = await enqueue(shared.two, [TWO + 1])

@@ -1,0 +1,148 @@
+"""What may not import what: the storeys of the house, and no circles in it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proof.harness import ROOT
+
+PACKAGES = ("lwbafa", "app", "training", "bench", "proof", "model_store")
+HTTP = ("starlette", "fastapi", "uvicorn", "httpx")
+
+NEVER = {
+    "the library knows no service, no HTTP and no event loop": (
+        "lwbafa",
+        ("app", "training", "bench", "proof", "tests", "asyncio", *HTTP),
+    ),
+    "a checkpoint knows no engine": ("lwbafa.checkpoint", ("lwbafa.engine",)),
+    "an engine knows no settings": ("lwbafa.engine", ("app", "pydantic_settings")),
+    "a detector knows no settings": ("lwbafa.detection", ("app", "pydantic_settings")),
+    "training knows no service": ("training", ("app", "bench", "proof", "tests")),
+    "the service knows no tools": ("app", ("training", "bench", "proof", "tests")),
+    "metrics know no batching": ("app.metrics", ("app.batching",)),
+    "batching knows no network, no image and no HTTP": (
+        "app.batching",
+        ("torch", "numpy", "cv2", "PIL", "lwbafa.imaging", "lwbafa.network", "app.api", *HTTP),
+    ),
+    "proofs lean on no test": ("proof", ("tests",)),
+    "proofs lean on no bench": ("proof", ("bench",)),
+}
+"""A rule: which modules, and what they never import, directly or inside a function."""
+
+TORCH_IN = ("lwbafa.network", "lwbafa.engine.torch_engine", "lwbafa.engine.cuda_engine")
+TORCH_WHEN_ASKED_IN = ("lwbafa.checkpoint", "lwbafa.engine.choose")
+"""Modules that may import PyTorch: at their head, or inside a function only."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def sources() -> dict[str, str]:
+    """Every module of the repository by its name."""
+    return {
+        module_name(path): path.read_text()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    }
+
+
+def imports(source: str, *, at_the_head: bool = False) -> Iterator[str]:
+    """What a module imports, as full names; types alone do not count.
+
+    `from a import b` is both `a` and `a.b`, since b may be a module.
+    """
+    for node in _nodes(ast.parse(source), at_the_head):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _nodes(tree: ast.AST, at_the_head: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if at_the_head and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        yield child
+        yield from _nodes(child, at_the_head)
+
+
+def within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def broken(modules: dict[str, str], where: str, never: tuple[str, ...]) -> list[str]:
+    """`module imports name` for every import that a rule forbids."""
+    return [
+        f"{module} imports {name}"
+        for module, source in modules.items()
+        if within(module, (where,))
+        for name in imports(source)
+        if within(name, never)
+    ]
+
+
+def circles(modules: dict[str, str]) -> list[list[str]]:
+    """Modules that import each other at their heads, directly or through others."""
+    needs = {
+        module: {name for name in imports(source, at_the_head=True) if name in modules} - {module}
+        for module, source in modules.items()
+    }
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> None:
+        if module in path:
+            found.append([*path[path.index(module) :], module])
+        elif module not in done:
+            for needed in sorted(needs[module]):
+                visit(needed, [*path, module])
+            done.add(module)
+
+    for module in sorted(needs):
+        visit(module, [])
+    return found
+
+
+@pytest.mark.parametrize("rule", NEVER)
+def test_never(rule: str) -> None:
+    where, never = NEVER[rule]
+    modules = sources()
+    assert any(within(module, (where,)) for module in modules), f"{where} is gone"
+    assert broken(modules, where, never) == []
+
+
+def test_pytorch_is_imported_only_where_an_engine_needs_it() -> None:
+    torch = ("torch", "safetensors", "lwbafa.network", "lwbafa.engine.torch_engine")
+    for module, source in sources().items():
+        if not within(module, ("lwbafa", "app")) or within(module, TORCH_IN):
+            continue
+        found = {name for name in imports(source) if within(name, torch)}
+        at_the_head = {name for name in imports(source, at_the_head=True) if within(name, torch)}
+        assert not at_the_head, (module, at_the_head)
+        assert not found or module in TORCH_WHEN_ASKED_IN, (module, found)
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circles(sources()) == []
+
+
+def test_a_broken_rule_and_a_circle_are_found() -> None:
+    modules = {
+        "lwbafa.a": "def f():\n    from app import settings\n",
+        "lwbafa.b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import app\n",
+        "app.c": "import app.d",
+        "app.d": "from app import c",
+        "app.e": "def f():\n    import app.c",
+    }
+    assert broken(modules, "lwbafa", ("app",)) == [
+        "lwbafa.a imports app",
+        "lwbafa.a imports app.settings",
+    ]
+    assert circles(modules) == [["app.c", "app.d", "app.c"]]
