@@ -24,6 +24,7 @@ from proof.harness import ROOT
 from proof.harness.photographs import FACE, photograph
 from training.datasets import Face
 from training.evaluate import overlap
+from training.linear_map import LinearMap
 
 ENVIRONMENT = ROOT / ".venv-rivals"
 PYTHON = ENVIRONMENT / "bin" / "python"
@@ -203,8 +204,6 @@ def nearest(mesh: Points) -> Points:
 
 def fitted_map(mediapipe: Worker, training: Sequence[Face]) -> Reduce:
     """MediaPipe's 478 points through one linear map, fitted on annotated faces, to the 68."""
-    from training.linear_map import LinearMap
-
     found = mediapipe.find([face.image for face in training])
     pairs = [
         (mesh, face.landmarks)
