@@ -12,7 +12,10 @@ DETECTORS: Mapping[str, str] = {
     "centerface": "lwbafa.detection.centerface",
     "yunet": "lwbafa.detection.yunet",
 }
-"""The detectors, and the modules whose `create(options)` makes them."""
+"""The detectors, and the modules whose `create(options)` makes them.
+
+A module's `SCORE_THRESHOLD` is the least confidence, 0 to 1, that its detector asks of a face.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+"""What every detector promises, whichever finds the faces."""
+
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -6,8 +8,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from lwbafa.detection.centerface import CenterFace, create
-from lwbafa.detection.choose import DetectorOptions
+from lwbafa.detection import FaceDetector
+from lwbafa.detection.choose import DETECTORS, DetectorOptions, create_detector
 from lwbafa.errors import LoadError
 from lwbafa.types import FaceBox, Pixels
 from tests.conftest import FACE_DATA, needs_face_data
@@ -15,22 +17,27 @@ from training.datasets import load_faces
 from training.evaluate import detected_box
 
 
+@pytest.fixture(scope="module", params=DETECTORS)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def detector() -> CenterFace:
-    return create(DetectorOptions())
+def detector(name: str) -> FaceDetector:
+    return create_detector(DetectorOptions(name))
 
 
 def test_the_one_face_is_found_in_the_landmarks_convention(
-    detector: CenterFace, astronaut: Pixels
+    detector: FaceDetector, astronaut: Pixels
 ) -> None:
     (found,) = detector.detect(astronaut)
-    # Brows to chin, ear to ear, as seen by eye; a hairline-to-chin box would begin near y = 70.
+    # Brows to chin, ear to ear, as seen by eye; a hairline-to-chin box would begin near y = 65.
     assert found.box == pytest.approx(FaceBox(181, 88, 88, 90), abs=6)
     assert found.score > 0.8
 
 
 def test_a_large_photograph_is_answered_in_its_own_pixels(
-    detector: CenterFace, astronaut: Pixels
+    detector: FaceDetector, astronaut: Pixels
 ) -> None:
     (small,) = detector.detect(astronaut)
     large = cv2.resize(astronaut, (2048, 2048))
@@ -40,32 +47,41 @@ def test_a_large_photograph_is_answered_in_its_own_pixels(
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (33, 65), (7, 500)])
 def test_odd_shapes_have_no_face_and_do_no_harm(
-    detector: CenterFace, shape: tuple[int, int]
+    detector: FaceDetector, shape: tuple[int, int]
 ) -> None:
     assert detector.detect(np.zeros((*shape, 3), np.uint8)) == []
 
 
-def test_no_face_where_there_is_none(detector: CenterFace) -> None:
+def test_no_face_where_there_is_none(detector: FaceDetector) -> None:
     assert detector.detect(data.coffee()) == []
 
 
-def test_threads_get_the_same_answer(detector: CenterFace, astronaut: Pixels) -> None:
+def test_less_confident_faces_are_found_where_the_options_ask_for_them(
+    name: str, astronaut: Pixels
+) -> None:
+    (found,) = create_detector(DetectorOptions(name)).detect(astronaut)
+    just_above = DetectorOptions(name, score_threshold=found.score + 0.001)
+    assert create_detector(just_above).detect(astronaut) == []
+
+
+def test_threads_get_the_same_answer(detector: FaceDetector, astronaut: Pixels) -> None:
     expected = detector.detect(astronaut)
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(detector.detect, [astronaut] * 12))
     assert all(answer == expected for answer in answers)
 
 
-def test_a_missing_or_foreign_file_stops_the_start(tmp_path: Path) -> None:
+def test_a_missing_or_foreign_file_stops_the_start(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "network.onnx"
     with pytest.raises(LoadError, match="is missing"):
-        CenterFace(tmp_path / "none.onnx", 640, 0.5)
-    (tmp_path / "other.onnx").write_bytes(b"not the one")
+        create_detector(DetectorOptions(name, file))
+    file.write_bytes(b"not the one")
     with pytest.raises(LoadError, match="sha256"):
-        CenterFace(tmp_path / "other.onnx", 640, 0.5)
+        create_detector(DetectorOptions(name, file))
 
 
 @needs_face_data
-def test_every_labelled_face_of_a_sample_is_found(detector: CenterFace) -> None:
+def test_every_labelled_face_of_a_sample_is_found(detector: FaceDetector) -> None:
     faces = load_faces(FACE_DATA, ["300w/helen/testset"], 68)[::8]
     missed = [face.name for face in faces if detected_box(face, detector) is None]
     assert missed == []
