@@ -1,4 +1,4 @@
-"""YuNet (Wu, Peng and Yu, 2023), an anchor-free detector of 75,000 weights.
+"""YuNet (Wu, Peng and Yu, 2023), an anchor-free detector of 53,000 weights.
 
 The network's file is fetched by `python -m model_store.fetch_detectors`.
 """
