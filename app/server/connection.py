@@ -3,9 +3,12 @@
 uvicorn has no deadline for a request's headers and no bound on their size, and waits for ever for a
 caller that does not fetch its answer. Here a caller has a limited time to send or to fetch what is
 due. Where there are too many connections, the one that has waited for its caller longest is closed.
+An offer to change to another protocol is not taken up, and its request is read like any other
+(RFC 9110, 7.8).
 """
 
 import asyncio
+import re
 import resource
 import secrets
 import time
@@ -13,6 +16,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.problems import MEDIA_TYPE, problem_document
@@ -23,6 +27,15 @@ from app.settings import Settings
 
 # As much as nginx takes by default. It bounds the number of header lines as well.
 MAX_HEADER_BYTES = 32 * 1024
+
+# What is read between two looks at that bound.
+PIECE_BYTES = 4096
+
+# A chunk may bring this many bytes besides its data, and twice its data.
+CHUNK_FRAME_BYTES = 16
+
+# RFC 3986, 3.2.2 and 3.2.3: what can stand in a host and its port.
+HOST = re.compile(rb"[\w.~!$&'()*+,;=:%\[\]-]*", re.ASCII)
 
 # What the process opens beside connections: libraries, the listener, pipes, the key file.
 OTHER_DESCRIPTORS = 100
@@ -86,8 +99,7 @@ class Connection(HttpToolsProtocol):
         self._waiting_since = time.monotonic()
         self._refusal: RequestError = BadRequest("The bytes are not an HTTP/1.1 request.")
         self._in_headers = True
-        self._bytes_without_progress = 0
-        self._made_progress = False
+        self._unproductive_bytes = 0
         self._ended_body = False
 
     @property
@@ -123,15 +135,29 @@ class Connection(HttpToolsProtocol):
     # What the caller sends
 
     def data_received(self, data: bytes) -> None:
-        self._made_progress = self._ended_body = False
-        super().data_received(data)
-        # Headers, trailers and chunk extensions are bytes without a body; the parser keeps some.
-        self._bytes_without_progress = (
-            0 if self._made_progress else self._bytes_without_progress + len(data)
-        )
-        if self.transport.is_closing():
+        rest = memoryview(data)
+        while rest and not self.transport.is_closing():
+            self._read(rest[:PIECE_BYTES])
+            rest = rest[PIECE_BYTES:]
+
+    def _read(self, piece: bytes | memoryview) -> None:
+        """Parse the next bytes, and stop a caller who sends much of which no request comes."""
+        self._unset_keepalive_if_required()
+        self._ended_body = False
+        piece = memoryview(piece)
+        self._unproductive_bytes += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except HttpParserUpgrade as offer:
+            (end_of_head,) = offer.args
+            self._decline_offer(piece[end_of_head:])
             return
-        if self._bytes_without_progress > MAX_HEADER_BYTES:
+        except HttpParserError:
+            self._refuse(self._refusal)
+            return
+        # Headers, trailers and chunk extensions are bytes without a body; the parser keeps some.
+        self._unproductive_bytes = max(0, self._unproductive_bytes)
+        if self._unproductive_bytes > MAX_HEADER_BYTES:
             self._refuse(_too_large())
         elif self._is_between_requests:
             if self._ended_body:
@@ -139,6 +165,17 @@ class Connection(HttpToolsProtocol):
             else:
                 # Also while the rest of a body comes in that was answered before its end.
                 self._headers_due.start()
+
+    def _decline_offer(self, rest: memoryview) -> None:
+        """Read a request again without its `Upgrade`, with a parser that has not left HTTP for it.
+
+        The one that saw the offer takes the body for another protocol's bytes.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = _new_parser(self)
+        self._read(b"\r\n".join((*lines, b"", bytes(rest))))
 
     def on_message_begin(self) -> None:
         self._in_headers = True
@@ -151,19 +188,38 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._headers_due.stop()
-        self._made_progress = True
+        self._unproductive_bytes = 0
         self._in_headers = False
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if refusal := self._fault_of_head():
+            self._refusal = refusal
+            raise refusal  # the parser stops, and reports a malformed request
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def _fault_of_head(self) -> RequestError | None:
+        """Why the head that has just come is refused, whatever it asks for."""
+        method = self.parser.get_method()
+        size = len(method) + len(self.url) + len("  HTTP/1.1\r\n\r\n")
+        size += sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
         if size > MAX_HEADER_BYTES:
-            self._refusal = _too_large()
-            raise self._refusal  # the parser stops, and reports a malformed request
-        super().on_headers_complete()
+            return _too_large()
+        if method == b"CONNECT":
+            return BadRequest("CONNECT asks for a proxy, which this is not.")
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or not (hosts or self.parser.get_http_version() == "1.0"):
+            return BadRequest("An HTTP/1.1 request has one Host header, and only one.")
+        if not all(HOST.fullmatch(host) for host in hosts):
+            return BadRequest("The Host header is not a host and a port.")
+        return None
 
     def on_body(self, body: bytes) -> None:
-        self._made_progress = True
+        self._unproductive_bytes -= CHUNK_FRAME_BYTES + 3 * len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # it is about to be read again, with its body
+        self._unproductive_bytes = 0
         self._ended_body = True
         self._headers_due.stop()
         super().on_message_complete()
@@ -176,17 +232,13 @@ class Connection(HttpToolsProtocol):
 
     def _on_headers_late(self) -> None:
         self._metrics.closed_connections.labels("slow").inc()
-        if self._in_headers and self._bytes_without_progress:
+        if self._in_headers and self._unproductive_bytes:
             seconds = self._limits.header_s
             self._refuse(UploadTooSlow(f"The headers did not arrive within {seconds:g} seconds."))
         else:
             self._close()
 
     # What the caller is sent
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        """What uvicorn calls when the parser stops."""
-        self._refuse(self._refusal)
 
     def _refuse(self, error: RequestError) -> None:
         """Answer what has not become a request with a problem document, and close."""
@@ -234,6 +286,13 @@ class Connection(HttpToolsProtocol):
     def _on_answer_left(self) -> None:
         self._metrics.closed_connections.labels("slow").inc()
         self.transport.abort()
+
+
+def _new_parser(protocol: HttpToolsProtocol) -> HttpRequestParser:
+    """A parser as uvicorn makes them."""
+    parser = HttpRequestParser(protocol)
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 def _too_large() -> HeadersTooLarge:

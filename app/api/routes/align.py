@@ -43,9 +43,9 @@ EXAMPLE_ANSWER = {
     "request_id": "0b3844c1757b4b8f87c4dc476a35e217",
     "model": {
         "name": "lwbafa-300w68",
-        "version": "1.1.2",
+        "version": "1.2.0",
         "markup": "300w-68",
-        "sha256": "ee1c4459…",
+        "sha256": "1e8344de…",
         "groups": {"jaw": [0, 1, 2], "left_brow": [17, 18, 19, 20, 21]},
     },
     "image": {
