@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from app.metrics import Metrics
 from app.server import connection
 from app.server.connection import MAX_HEADER_BYTES, Connection, ConnectionLimits
 from tests.app.api.raw import connect, head, metric, rest
-from tests.conftest import running_server
+from tests.conftest import running_server, server_process
 
 JPEG = {"Content-Type": "image/jpeg"}
 HEADER_S = 2
@@ -241,11 +242,98 @@ def test_endless_headers_are_a_431(url: str, start: bytes, filler: bytes) -> Non
     assert b'"code":"headers_too_large"' in rest(caller)
 
 
-def test_large_headers_are_a_431_also_if_they_come_at_once(url: str) -> None:
-    request = b"GET /livez HTTP/1.1\r\nHost: x\r\nA: %b\r\n\r\n"
-    assert b" 431 " in rest(connect(url, request % (b"a" * MAX_HEADER_BYTES)))
-    with connect(url, request % (b"a" * (MAX_HEADER_BYTES - 100))) as caller:
+@pytest.mark.parametrize("line", [b"A: %b\r\n", b"A%b: b\r\n"], ids=["value", "name"])
+def test_the_bound_on_headers_is_exact_also_if_they_come_at_once(url: str, line: bytes) -> None:
+    frame = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n"
+    room = MAX_HEADER_BYTES - len(frame % b"")
+    with connect(url, frame % (b"a" * room)) as caller:
         assert alive(caller)
+    assert b" 431 " in rest(connect(url, frame % (b"a" * (room + 1))))
+
+
+def test_many_short_lines_are_as_large_as_they_are(url: str) -> None:
+    start, line = b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"a: b\r\n"
+    room = (MAX_HEADER_BYTES - len(start) - 2) // len(line)
+    with connect(url, start + room * line + b"\r\n") as caller:
+        assert alive(caller)
+    assert b" 431 " in rest(connect(url, start + (room + 1) * line + b"\r\n"))
+
+
+CHUNKED = head("image/png", "Transfer-Encoding: chunked", "Connection: close")
+
+
+@pytest.mark.parametrize("pause", [0, 0.002])
+def test_extensions_that_outweigh_their_chunks_are_a_431(url: str, pause: float) -> None:
+    """Each chunk has a byte, so that none of them is without progress."""
+    caller = connect(url, CHUNKED)
+    with suppress(ConnectionResetError, BrokenPipeError):
+        for _ in range(3 * MAX_HEADER_BYTES // 1000):
+            caller.sendall(b"1;" + b"a" * 1000 + b"\r\na\r\n")
+            time.sleep(pause)
+    assert b'"code":"headers_too_large"' in rest(caller)
+
+
+@pytest.mark.parametrize("size", [1, 10, 8000])
+def test_chunks_may_be_small_and_signed(url: str, astronaut_jpeg: bytes, size: int) -> None:
+    signature = b";chunk-signature=" + b"0" * 64 if size > 100 else b""
+    parts = (astronaut_jpeg[at : at + size] for at in range(0, len(astronaut_jpeg), size))
+    body = b"".join(b"%x%b\r\n%b\r\n" % (len(part), signature, part) for part in parts)
+    asked = CHUNKED.replace(b"png", b"jpeg") + body + b"0\r\n\r\n"
+    assert rest(connect(url, asked)).startswith(b"HTTP/1.1 200 ")
+
+
+OFFERS = {
+    "h2c": "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c",
+    "websocket": "Connection: Upgrade\r\nUpgrade: websocket",
+    "tls": "Upgrade: TLS/1.2\r\nconnection: keep-alive, upgrade",
+    "several": "Connection: upgrade\r\nUpgrade: a\r\nUpgrade: b/1, c",
+}
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("split", ["at once", "after the head", "in the head"])
+@pytest.mark.parametrize("offer", OFFERS)
+def test_an_offered_protocol_is_declined_and_the_request_answered(
+    url: str, astronaut_jpeg: bytes, offer: str, split: str, chunked: bool
+) -> None:
+    size, body = f"Content-Length: {len(astronaut_jpeg)}", astronaut_jpeg
+    if chunked:
+        size = "Transfer-Encoding: chunked"
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    start = head("image/jpeg", OFFERS[offer], size)
+    at = {"at once": 0, "after the head": len(start), "in the head": len(start) - 3}[split]
+    sent = start + body
+    with connect(url, sent[:at]) as caller:
+        time.sleep(0.05)
+        caller.sendall(sent[at:] + LIVEZ)
+        answer = answer_up_to(caller, b"\r\n\r\nlive")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b'"landmarks":') == 1
+
+
+def test_offers_one_after_another_are_all_declined(url: str) -> None:
+    offer = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with connect(url, 200 * offer) as caller:
+        answers = b""
+        while answers.count(b"\r\n\r\nlive") < 200:
+            answers += (more := caller.recv(65536))
+            assert more
+    assert answers.count(b"HTTP/1.1 200 ") == 200
+
+
+def test_an_offer_leaves_no_line_in_the_log() -> None:
+    request = LIVEZ[:-2] + f"{OFFERS['websocket']}\r\n\r\n".encode()
+    with tempfile.TemporaryFile() as log:
+        quiet = server_process(log, log_level="warning")
+        with quiet as (address, _), connect(address, request) as caller:
+            assert alive(caller)
+        log.seek(0)
+        assert log.read() == b""
+
+
+def test_whoever_closes_after_an_offer_is_closed(url: str) -> None:
+    request = LIVEZ[:-2] + b"Upgrade: h2c\r\nConnection: Upgrade, close\r\n\r\n"
+    assert rest(connect(url, request)).endswith(b"\r\n\r\nlive")
 
 
 @pytest.mark.parametrize(
@@ -258,6 +346,13 @@ def test_large_headers_are_a_431_also_if_they_come_at_once(url: str) -> None:
         head("image/png", "Content-Length: 5", "Transfer-Encoding: chunked"),
         head("image/png", "Transfer-Encoding: chunked") + b"zz\r\n",
         b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+        b"GET /livez HTTP/1.0\r\nHost: x\r\nhost: y\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x/y\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: x y\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: \xff\r\n\r\n",
+        b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
 def test_what_is_not_http_is_a_400(url: str, request_bytes: bytes) -> None:
@@ -265,6 +360,16 @@ def test_what_is_not_http_is_a_400(url: str, request_bytes: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in answer
     assert b'"code":"bad_request"' in answer
+
+
+@pytest.mark.parametrize("host", ["", "x.y:80", "[::1]:8000", "m%C3%BC.example"])
+def test_every_host_that_can_be_is_answered(url: str, host: str) -> None:
+    with connect(url, f"GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) as caller:
+        assert alive(caller)
+
+
+def test_http_1_0_needs_no_host(url: str) -> None:
+    assert rest(connect(url, b"GET /livez HTTP/1.0\r\n\r\n")).endswith(b"\r\n\r\nlive")
 
 
 def test_a_caller_who_does_not_fetch_the_answer_is_let_go(url: str) -> None:
