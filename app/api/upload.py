@@ -15,7 +15,7 @@ from app.errors import (
     TooManyUploads,
     UnsupportedMediaType,
 )
-from lwbafa.imaging.header import MEDIA_TYPES
+from lwbafa.imaging.formats import MEDIA_TYPES
 
 MULTIPART_OVERHEAD_BYTES = 16 * 1024
 MAX_FIELDS = 8

@@ -1,23 +1,15 @@
 """What an upload claims to be, read before a single pixel is decoded.
 
-Size and EXIF orientation are read by the formats' own structure: a library that reads all of a
+Size and orientation are read by the formats' own structure: a library that reads all of a
 header can be kept busy for minutes by one that repeats itself.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from PIL import ExifTags, Image
-
-from lwbafa.errors import (
-    EmptyPhotograph,
-    NotAnImage,
-    TooManyPixels,
-    TruncatedImage,
-    UnsupportedFormat,
-)
-
-MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+from lwbafa.errors import NotAnImage, TooManyPixels, TruncatedImage
+from lwbafa.imaging.formats import sniff
+from lwbafa.imaging.metadata import MAX_METADATA_BYTES, MAX_TEXT_BYTES, Metadata, PngTexts
 
 # A progressive JPEG may paint its pixels over and over: 1,000 scans in 116 KB took nine seconds to
 # decode. Encoders write about ten, thumbnails and second pictures add a few.
@@ -26,7 +18,6 @@ MAX_JPEG_SCANS = 100
 
 # Real files have some dozens, a PNG of 20 MB in chunks of 4 KB has 5,000.
 MAX_CHUNKS = 20_000
-MAX_EXIF_BYTES = 1 << 16
 
 Size = tuple[int, int]
 
@@ -39,25 +30,12 @@ class ImageLimits(NamedTuple):
 
 
 class ImageHeader(NamedTuple):
-    """Format (a key of MEDIA_TYPES), stored width and height in pixels, EXIF orientation 1 to 8."""
+    """Format (of `MEDIA_TYPES`), stored width and height in pixels, EXIF orientation 1 to 8."""
 
     format: str
     width: int
     height: int
     orientation: int
-
-
-def sniff(data: bytes) -> str:
-    """The format by its magic bytes. Raises EmptyPhotograph or UnsupportedFormat."""
-    if not data:
-        raise EmptyPhotograph("The image has no bytes.")
-    if data.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    raise UnsupportedFormat("The bytes are not a JPEG, PNG or WebP image.")
 
 
 def read_header(data: bytes, limits: ImageLimits = ImageLimits()) -> ImageHeader:  # noqa: B008
@@ -68,7 +46,7 @@ def read_header(data: bytes, limits: ImageLimits = ImageLimits()) -> ImageHeader
     format_name = sniff(data)
     read = {"jpeg": _read_jpeg, "png": _read_png, "webp": _read_webp}[format_name]
     try:
-        (width, height), exif = read(data)
+        (width, height), metadata = read(data)
     except (IndexError, ValueError) as error:
         raise NotAnImage(f"The {format_name} header cannot be read.") from error
     if width * height == 0:
@@ -81,41 +59,45 @@ def read_header(data: bytes, limits: ImageLimits = ImageLimits()) -> ImageHeader
         raise TooManyPixels(f"{width} × {height} is longer than the {limits.side_px} px accepted.")
     if format_name == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise TruncatedImage("The webp data ends early.")
-    return ImageHeader(format_name, width, height, _orientation(exif))
+    return ImageHeader(format_name, width, height, metadata.orientation)
 
 
-def _read_jpeg(data: bytes) -> tuple[Size, bytes]:
-    """Size and EXIF of a JPEG (ITU T.81, annex B): segments up to the frame header.
+def _read_jpeg(data: bytes) -> tuple[Size, Metadata]:
+    """Size and metadata of a JPEG (ITU T.81, annex B): segments up to the first scan.
 
-    Raises ValueError or IndexError.
+    Raises ValueError or IndexError. What is wrong behind the frame header is left to the decoder.
     """
     if data.count(JPEG_SCAN_MARKER) > MAX_JPEG_SCANS:
         raise NotAnImage(f"The jpeg has more than the {MAX_JPEG_SCANS} scans that are decoded.")
-    exif, place = b"", 2
+    size, metadata, place = None, Metadata(), 2
     for _ in range(MAX_CHUNKS):
+        if size and (place + 4 > len(data) or data[place] != 0xFF):
+            return size, metadata
         if data[place] != 0xFF:
             raise ValueError("no marker where a segment should begin")
         marker = data[place + 1]
         if marker == 0xFF:  # a fill byte
             place += 1
             continue
-        length = int.from_bytes(data[place + 2 : place + 4], "big")
+        length = _big(data[place + 2 : place + 4])
+        if length < 2 or marker in (0xD9, 0xDA):
+            if size:
+                return size, metadata
+            raise ValueError("no frame header before the picture")
         segment = data[place + 4 : place + 2 + length]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and not size:
             if len(segment) < 5:
                 raise ValueError("the frame header ends early")
-            return (_big(segment[3:5]), _big(segment[1:3])), exif
-        if length < 2 or marker in (0xD9, 0xDA):
-            raise ValueError("no frame header before the picture")
-        if marker == 0xE1 and segment.startswith(b"Exif\0\0") and not exif:
-            exif = segment
+            size = _big(segment[3:5]), _big(segment[1:3])
+        if marker == 0xE1:
+            metadata = metadata.with_jpeg_segment(segment)
         place += 2 + length
     raise ValueError("too many segments")
 
 
-def _read_png(data: bytes) -> tuple[Size, bytes]:
-    """Size and EXIF of a PNG (W3C PNG, section 5). Raises ValueError or TruncatedImage."""
-    size, exif = None, b""
+def _read_png(data: bytes) -> tuple[Size, Metadata]:
+    """Size and metadata of a PNG (W3C PNG, section 5). Raises ValueError or TruncatedImage."""
+    size, metadata, texts = None, Metadata(), PngTexts()
     for kind, start, length in _chunks(data, 8, "big"):
         if size is None:
             if kind != b"IHDR" or len(data) < start + 13 + 4:
@@ -125,25 +107,30 @@ def _read_png(data: bytes) -> tuple[Size, bytes]:
             # OpenCV sets aside what a chunk claims before it reads it: two gigabytes, and seconds.
             raise TruncatedImage("The png data ends before its last chunk does.")
         elif kind == b"eXIf":
-            exif = data[start : start + min(length, MAX_EXIF_BYTES)]
+            metadata = metadata.with_exif(data[start : start + min(length, MAX_METADATA_BYTES)])
+        elif kind in PngTexts.KINDS:
+            texts.add(kind, data[start : start + min(length, MAX_TEXT_BYTES)])
         if kind == b"IEND":
             break
     if size is None:
         raise ValueError("no chunk")
-    return size, exif
+    return size, metadata.with_png_texts(texts)
 
 
-def _read_webp(data: bytes) -> tuple[Size, bytes]:
-    """Canvas size and EXIF of a WebP (RFC 9649, sections 2.5 to 2.7). Raises ValueError."""
-    size, exif = None, b""
+def _read_webp(data: bytes) -> tuple[Size, Metadata]:
+    """Canvas size and metadata of a WebP (RFC 9649, sections 2.5 to 2.7). Raises ValueError."""
+    size, metadata = None, Metadata()
     for kind, start, length in _chunks(data, 12, "little"):
+        content = data[start : start + min(length, MAX_METADATA_BYTES)]
         if size is None:
-            size = _webp_size(kind, data[start : start + 10])
+            size = _webp_size(kind, content[:10])
         elif kind == b"EXIF":
-            exif = data[start : start + min(length, MAX_EXIF_BYTES)]
+            metadata = metadata.with_exif(content)
+        elif kind == b"XMP ":
+            metadata = metadata.with_xmp(content)
     if size is None:
         raise ValueError("no chunk")
-    return size, exif
+    return size, metadata
 
 
 def _webp_size(kind: bytes, payload: bytes) -> Size:
@@ -175,17 +162,6 @@ def _chunks(data: bytes, place: int, order: str) -> Iterator[tuple[bytes, int, i
         yield kind, place + 8, length
         place = following
     raise ValueError("too many chunks")
-
-
-def _orientation(exif: bytes) -> int:
-    """EXIF orientation, 1 where there is none or it makes no sense."""
-    try:
-        tags = Image.Exif()
-        tags.load(exif)
-        value = int(tags.get(ExifTags.Base.Orientation, 1))
-    except Exception:  # hostile metadata: the picture is still a picture
-        return 1
-    return value if 1 <= value <= 8 else 1
 
 
 def _big(data: bytes) -> int:

@@ -20,7 +20,7 @@ from app.errors import DeadlineExceeded, InvalidParameter, UploadTooSlow
 from app.pipeline import AlignRequest
 from app.service import Service
 from app.settings import Settings
-from lwbafa.imaging.header import MEDIA_TYPES
+from lwbafa.imaging.formats import MEDIA_TYPES
 from lwbafa.timings import Timings
 from lwbafa.types import FaceBox
 

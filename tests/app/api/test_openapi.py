@@ -14,7 +14,7 @@ from app.api.openapi import ROUTER_ERRORS, route_errors
 from app.errors import DeadlineExceeded, RequestError, request_errors
 from app.service import Service
 from app.settings import Settings
-from lwbafa.imaging.header import MEDIA_TYPES
+from lwbafa.imaging.formats import MEDIA_TYPES
 from tests.lwbafa.imaging.pictures import RECIPES, encode, photograph
 
 Document = dict[str, Any]

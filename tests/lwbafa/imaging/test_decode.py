@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -157,10 +157,73 @@ def test_a_file_that_ends_early_is_refused_wherever_it_ends(name: str) -> None:
     data = golden_file(name)
     for index, cut in enumerate(cuts(len(data), 30)):
         opened(RED_FILES[index % len(RED_FILES)])
+        if name.startswith("jpeg") and cut >= len(data) - 2:
+            continue  # that is another promise
         # Every header is over by then, so that it cannot be what is wrong.
         expected = TruncatedImage if cut > 1000 else (TruncatedImage, NotAnImage)
         with pytest.raises(expected):
             opened(data[:cut])
+
+
+ENDINGS: dict[str, dict[str, Any]] = {
+    "jpeg": {},
+    "jpeg progressive": {},
+    "jpeg, halved colours": {"subsampling": 2},
+    "jpeg, restarts": {"restart_marker_blocks": 1},
+    "jpeg progressive, restarts": {"restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_that_lacks_its_end_marker_is_whole_and_one_that_lacks_a_pixel_is_not(
+    name: str, mode: str
+) -> None:
+    file = io.BytesIO()
+    options = RECIPES[name.split(",")[0]] | {"quality": 60} | ENDINGS[name]
+    photograph(48, 40).convert(mode).save(file, **options)
+    data = file.getvalue()
+    header, whole = header_of(data), opened(data)
+    for missing in (1, 2):
+        for shrink in JPEG_SHRINKS:
+            unended = decode(data[:-missing], header, shrink)
+            assert np.array_equal(unended, decode(data, header, shrink))
+    refused = 0
+    for cut in range(data.index(b"\xff\xda"), len(data) - 2):
+        try:
+            assert np.array_equal(decode(data[:cut], header), whole), len(data) - cut
+        except TruncatedImage:
+            refused += 1
+            with pytest.raises(TruncatedImage):
+                decode(data[:cut], header, 8)
+    assert refused > 0.97 * (len(data) - data.index(b"\xff\xda"))
+
+
+def test_a_jpeg_in_scans_of_one_component_each_lacks_none_of_them() -> None:
+    """What is there decodes without a fault: the luminance alone, as a grey picture."""
+    scans = separate_scans(48, 40)
+    header = header_of(b"".join(scans))
+    assert np.array_equal(decode(b"".join(scans)[:-2], header), decode(b"".join(scans), header))
+    for count in range(1, len(scans)):
+        with pytest.raises(TruncatedImage):
+            decode(b"".join(scans[:count]), header)
+
+
+def separate_scans(width: int, height: int) -> list[bytes]:
+    """An even grey: head, then a scan for each component, the last with the end marker."""
+    components = bytes(v for component in (1, 2, 3) for v in (component, 0x11, 0))
+    table = b"\xff\xdb" + struct.pack(">HB", 67, 0) + bytes(64 * [1])
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, height, width, 3) + components
+    codes = b"".join(
+        b"\xff\xc4" + struct.pack(">HB16sB", 20, kind, bytes((1, *15 * [0])), 0)
+        for kind in (0x00, 0x10)
+    )
+    blocks = bytes(-(-width // 8) * -(-height // 8) * 2 // 8) + b"\x0f"
+    scans = [
+        b"\xff\xda" + struct.pack(">HBBB3B", 8, 1, component, 0, 0, 63, 0) + blocks
+        for component in (1, 2, 3)
+    ]
+    return [b"\xff\xd8" + table + frame + codes, *scans[:2], scans[2] + b"\xff\xd9"]
 
 
 @pytest.mark.parametrize("name", ["png, animated", "jpeg, mpo"])

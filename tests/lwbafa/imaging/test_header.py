@@ -1,7 +1,10 @@
+import base64
+import gzip
 import io
 import struct
 import time
 import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
@@ -17,7 +20,8 @@ from lwbafa.errors import (
     TruncatedImage,
     UnsupportedFormat,
 )
-from lwbafa.imaging.header import ImageHeader, ImageLimits, read_header, sniff
+from lwbafa.imaging.formats import sniff
+from lwbafa.imaging.header import ImageHeader, ImageLimits, read_header
 from tests.lwbafa.imaging.pictures import (
     LIMIT,
     RECIPES,
@@ -126,6 +130,182 @@ NONSENSE = {
 def test_exif_that_makes_no_sense_leaves_the_picture_as_stored(recipe: str, nonsense: str) -> None:
     header = header_of(encode(photograph(), recipe, exif=NONSENSE[nonsense]))
     assert header[1:] == (150, 200, 1)
+
+
+XMP = b"<x:xmpmeta><rdf:Description tiff:Orientation%b/></x:xmpmeta>"
+XMP_WORDS = {
+    "attribute": XMP % b'="6"',
+    "single quotes": XMP % b" = '6'",
+    "element": b"<x:xmpmeta><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>",
+}
+XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+def app1(content: bytes) -> bytes:
+    return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+
+
+def jpeg_with(segment: bytes, before_frame: bool = True) -> bytes:
+    """The segment behind the first marker, or between the frame header and the first scan."""
+    data = FILES["jpeg"]
+    at = 2 if before_frame else data.index(b"\xff\xda")
+    return data[:at] + segment + data[at:]
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+def png_with(kind: bytes, content: bytes, at_end: bool = False) -> bytes:
+    data = FILES["png"]
+    at = len(data) - 12 if at_end else 33
+    return data[:at] + chunk(kind, content) + data[at:]
+
+
+def webp_with(kind: bytes, content: bytes) -> bytes:
+    data = FILES["webp lossy, exif"]
+    data += kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+    return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+
+
+def profile(name: bytes, content: bytes) -> bytes:
+    """As ImageMagick writes it, without its keyword."""
+    digits = content.hex()
+    lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+    return b"\n%b\n%8d\n%b\n" % (name, len(content), lines.encode())
+
+
+ELSEWHERE = {
+    "exif behind the frame header": jpeg_with(app1(exif(6)), before_frame=False),
+    **{f"jpeg, xmp, {name}": jpeg_with(app1(XMP_NAME + x)) for name, x in XMP_WORDS.items()},
+    "jpeg, xmp behind the frame header": jpeg_with(
+        app1(XMP_NAME + XMP_WORDS["element"]), before_frame=False
+    ),
+    "jpeg, xmp beside exif without it": jpeg_with(
+        app1(tiff(b"", entries=0)) + app1(XMP_NAME + XMP_WORDS["attribute"])
+    ),
+    "png, xmp": png_with(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + XMP_WORDS["attribute"]),
+    "png, xmp, packed": png_with(
+        b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP_WORDS["attribute"])
+    ),
+    "png, profile": png_with(b"tEXt", b"Raw profile type exif\0" + profile(b"exif", exif(6))),
+    "png, profile, packed": png_with(
+        b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile(b"exif", exif(6)))
+    ),
+    "png, profile behind the pixels": png_with(
+        b"tEXt", b"Raw profile type APP1\0" + profile(b"APP1", exif(6)), at_end=True
+    ),
+    "png, xmp profile": png_with(
+        b"tEXt", b"Raw profile type xmp\0" + profile(b"xmp", XMP_WORDS["element"])
+    ),
+    "webp, xmp": webp_with(b"XMP ", XMP_WORDS["attribute"]).replace(exif(1)[6:], bytes(26)),
+}
+
+
+@pytest.mark.parametrize("where", ELSEWHERE)
+def test_an_orientation_is_found_wherever_a_file_may_hold_it(where: str) -> None:
+    assert header_of(ELSEWHERE[where])[1:] == (150, 200, 6)
+
+
+# Pillow looks for fewer spellings and names than ImageMagick and ExifTool write.
+UNKNOWN_TO_PILLOW = {
+    "jpeg, xmp, single quotes",
+    "png, profile behind the pixels",
+    "png, xmp profile",
+    "webp, xmp",
+}
+
+
+@pytest.mark.parametrize("where", sorted(ELSEWHERE.keys() - UNKNOWN_TO_PILLOW))
+def test_pillow_finds_it_there_as_well(where: str) -> None:
+    assert PillowImage.open(io.BytesIO(ELSEWHERE[where])).getexif()[ORIENTATION] == 6
+
+
+def test_exif_decides_where_xmp_contradicts_it() -> None:
+    data = jpeg_with(app1(exif(3)) + app1(XMP_NAME + XMP_WORDS["attribute"]))
+    assert header_of(data).orientation == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"XML:com.adobe.xmp\0\1\0\0\0not packed at all",
+        b"XML:com.adobe.xmp",
+        b"XML:com.adobe.xmp" + bytes(5) + XMP % b'="9"',
+        b"XML:com.adobe.xmp" + bytes(5) + XMP % b'="66"',
+        b"Raw profile type exif\0\1\0\0\0" + zlib.compress(b"\nexif\n 4\nzz zz"),
+        b"Raw profile type exif" + bytes(5) + b"\nexif\n",
+    ],
+)
+def test_texts_that_make_no_sense_leave_the_picture_as_stored(content: bytes) -> None:
+    assert header_of(png_with(b"iTXt", content)).orientation == 1
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        jpeg_with(15_000 * app1(XMP_NAME + b"tiff:Orientation"), before_frame=False),
+        jpeg_with(300 * app1(XMP_NAME + 3900 * b"tiff:Orientation")),
+        jpeg_with(300 * app1(exif(0) + bytes(65_000)), before_frame=False),
+        png_with(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(1 << 27))),
+        FILES["png"][:33]
+        + 15_000 * chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(1 << 18)))
+        + FILES["png"][33:],
+        png_with(b"tEXt", b"XML:com.adobe.xmp\0" + (1 << 20) * b"tiff:Orientation =   "),
+        png_with(b"tEXt", b"XML:com.adobe.xmp\0tiff:Orientation" + (1 << 23) * b" "),
+    ],
+    ids=["segments", "words", "exif", "bomb", "bombs", "many words", "spaces"],
+)
+def test_metadata_without_end_cost_next_to_nothing(hostile: bytes) -> None:
+    header_of(FILES["jpeg"])
+    tracemalloc.start()
+    started = time.thread_time()
+    try:
+        assert header_of(hostile).orientation == 1
+        assert time.thread_time() - started < 0.5
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+NAMED = {
+    "GIF": other_format("GIF"),
+    "BMP": other_format("BMP"),
+    "TIFF": other_format("TIFF"),
+    "HEIC": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic",
+    "AVIF": b"\0\0\0\x1cftypmif1\0\0\0\0mif1miafavif",
+    "JPEG XL": b"\xff\x0a\xfa\x1f",
+    "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
+    "a PDF": b"%PDF-1.7\n",
+    "an SVG": b'<?xml version="1.0"?>\n<!-- Drawn -->\n<svg xmlns="http://www.w3.org/2000/svg">',
+    "a web page": b"\n<!doctype html><html>",
+    "a video": b"\0\0\0\x18ftypisom\0\0\2\0",
+    "raw file": b"\0\0\0\x18ftypcrx \0\0\0\1",
+    "a ZIP": b"PK\x03\x04\x14\0",
+    "gzip": gzip.compress(b"picture"),
+    "a data URL; send the bytes as they are, not base64": b"data:image/jpeg;base64,/9j/4AAQ",
+    "base64 text; send the bytes": base64.b64encode(FILES["jpeg"]),
+    "base64": base64.urlsafe_b64encode(FILES["webp lossy"]),
+    "base64 text": b'"' + base64.b64encode(FILES["png"]) + b'"',
+    "JSON; send the bytes as they are, not base64": b'{"image": "/9j/4AAQ"}',
+    "a PNG that was changed on its way": FILES["png"].replace(b"\r", b"").replace(b"\n", b""),
+    "a picture that was changed on its way": FILES["jpeg"].decode("utf-8", "replace").encode(),
+    "changed on its way as if it were text": FILES["jpeg"].decode("latin-1").encode(),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_else_is_sent_is_named(name: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=f"This is .*{name}"):
+        sniff(NAMED[name])
+
+
+@settings(max_examples=200)
+@given(st.sampled_from([*NAMED.values(), b"\0\0\0\x18ftyp", b" <!--"]), st.binary(max_size=600))
+def test_whatever_follows_a_known_beginning_is_named_at_once(start: bytes, rest: bytes) -> None:
+    with pytest.raises(UnsupportedFormat):
+        sniff(start[:32] + rest)
 
 
 @pytest.mark.parametrize(
