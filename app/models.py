@@ -50,7 +50,6 @@ class Models:
         if name is None:
             return self.default
         if name not in self._by_name:
-            raise InvalidParameter(
-                f"model: there is none of that name; {', '.join(self._by_name)}."
-            )
+            there = ", ".join(self._by_name)
+            raise InvalidParameter(f"model: there is no such model; there are: {there}.")
         return self._by_name[name]

@@ -39,9 +39,12 @@ class AlignedFace:
     def group(self, name: str) -> NDArray[np.float64]:
         """The landmarks n×2 of a group, such as `left_eye`; left is the image's left.
 
-        Raises KeyError for a name that is not in `markup.groups`.
+        Raises KeyError, which names the groups, for one that the markup does not have.
         """
-        return self.landmarks[list(self.markup.groups[name])]
+        groups = self.markup.groups
+        if name not in groups:
+            raise KeyError(f"there is no group {name}; there are: {', '.join(groups)}")
+        return self.landmarks[list(groups[name])]
 
     def draw(self, photograph: Source) -> Pixels:
         """The upright photograph, 1024 to 2048 px long, this face's points and heatmap over it."""

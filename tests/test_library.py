@@ -91,6 +91,8 @@ def test_a_path_bytes_and_pixels_give_the_same_points(
     for index, place in ASTRONAUT_POINTS.items():
         assert np.linalg.norm(face.landmarks[index] - place) < 5, index
     assert face.group("left_eye").shape == (6, 2)
+    with pytest.raises(KeyError, match="no group left_ear; there are: jaw, left_brow"):
+        face.group("left_ear")
     assert 0.5 < face.score < 1
 
 
