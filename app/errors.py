@@ -18,7 +18,7 @@ Callers get them as RFC 9457 problem documents. What the library raises knows no
         ├── HeadersTooLarge                                                431
         ├── InferenceFailed, InternalError                                 500
         ├── NotReady                                                       503
-        └── DeadlineExceeded                                               504
+        └── DeadlineExceeded, CallerDeadlineExceeded                       504
 """
 
 from collections.abc import Mapping
@@ -151,6 +151,11 @@ class NotReady(RequestError):
 
 class DeadlineExceeded(RequestError):
     status, code, title = 504, "deadline_exceeded", "The answer would have come too late"
+
+
+class CallerDeadlineExceeded(RequestError):
+    status, code = 504, "caller_deadline_exceeded"
+    title = "The answer would have come later than the caller wanted"
 
 
 ANSWERS: Mapping[type[LwbafaError], type[RequestError]] = {

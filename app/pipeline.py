@@ -37,10 +37,14 @@ class AlignRequest:
 
 
 class AlignedPhotograph(NamedTuple):
-    """A photograph with its faces, largest first, or in the order of the caller's boxes."""
+    """A photograph with its faces, largest first, or in the order of the caller's boxes.
+
+    `found` is how many were detected, which may be more; None if there were boxes.
+    """
 
     photograph: Photograph
     faces: list[AlignedFace]
+    found: int | None
 
 
 class Pipeline:
@@ -59,13 +63,13 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         photograph, prepared = await loop.run_in_executor(self._workers, self._prepare, request)
         if not prepared.pixels:
-            return AlignedPhotograph(photograph, [])
+            return AlignedPhotograph(photograph, [], prepared.found)
         completed = await model.batcher.submit(prepared.pixels, deadline=request.deadline)
         timings.seconds["queue"] = max(face.queued_s for face in completed)
         timings.seconds["network"] = max(face.ran_s for face in completed)
         with timings.stage("map_back"):
             faces = model.aligner.finish(prepared, [face.result for face in completed])
-        return AlignedPhotograph(photograph, faces)
+        return AlignedPhotograph(photograph, faces, prepared.found)
 
     def _prepare(self, request: AlignRequest) -> tuple[Photograph, Prepared]:
         """All the work before the batch, on a worker thread."""

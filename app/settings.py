@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,9 @@ from app.errors import StartupError
 from lwbafa.detection.choose import DETECTORS
 from lwbafa.engine.choose import ENGINES
 from lwbafa.model_store import MODEL_STORE
+
+# As browsers send it: in lower case, without a path, and without a slash at its end.
+ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 def _split(text: Any) -> Any:
@@ -126,6 +130,20 @@ class Settings(BaseSettings):
     api_key_requests_per_minute: int = Field(
         0, ge=0, description="Most requests a minute with one API key; 0 sets no limit"
     )
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="Origins whose pages may call the API from a browser, separated by commas, "
+        "such as `https://example.com`; `*` allows all",
+    )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is not an origin, such as https://example.com")
+        return origins
 
     @field_validator("engine")
     @classmethod

@@ -33,11 +33,15 @@ BoxAndScore = tuple[FaceBox, float | None]
 
 
 class Prepared(NamedTuple):
-    """A photograph's faces before the network: boxes, crops, and each crop's pixels S×S×3."""
+    """A photograph's faces before the network: boxes, crops, and each crop's pixels S×S×3.
+
+    `found` is how many faces were detected, which may be more; None if the boxes were given.
+    """
 
     boxes: list[BoxAndScore]
     crops: list[Crop]
     pixels: list[Pixels]
+    found: int | None
 
 
 class FaceAligner:
@@ -99,9 +103,10 @@ class FaceAligner:
         """All that comes before the network. Raises TruncatedImage, InvalidBox."""
         timings = timings or Timings()
         if boxes is None:
-            picture, chosen = self._detect(photograph, max_faces, timings)
+            picture, detected = self._detect(photograph, timings)
+            found, chosen = len(detected), detected[:max_faces]
         else:
-            picture = None
+            picture, found = None, None
             refuse_misplaced(boxes, photograph.upright_size)
             chosen = [(box, None) for box in boxes]
         crops = [Crop.around(box, self._crop_scale) for box, _ in chosen]
@@ -109,7 +114,7 @@ class FaceAligner:
             picture = self._fine_enough(picture, photograph, crops)
         with timings.stage("crop"):
             pixels = [picture.crop_from(crop).cut(picture.pixels, self._input_px) for crop in crops]
-        return Prepared(chosen, crops, pixels)
+        return Prepared(chosen, crops, pixels, found)
 
     def finish(self, prepared: Prepared, alignments: Sequence[Alignment]) -> list[AlignedFace]:
         """The engine's answers in the upright photograph's pixels.
@@ -135,15 +140,15 @@ class FaceAligner:
         ]
 
     def _detect(
-        self, photograph: Photograph, max_faces: int, timings: Timings
+        self, photograph: Photograph, timings: Timings
     ) -> tuple[Picture, list[BoxAndScore]]:
-        """The largest faces, and the picture they were found in: as fine as the detector reads."""
+        """The faces, largest first, and the picture they were found in: as the detector reads."""
         with timings.stage("decode"):
             longest = max(photograph.upright_size)
             shrink = photograph.shrink_for(longest, self.detector.longest_side_px)
             picture = photograph.picture(shrink)
         with timings.stage("detect"):
-            found = largest_first(self.detector.detect(picture.pixels))[:max_faces]
+            found = largest_first(self.detector.detect(picture.pixels))
         return picture, [(picture.box_to_full(face.box), face.score) for face in found]
 
     def _fine_enough(

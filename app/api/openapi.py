@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from app.api.middleware.api_keys import needs_key
 from app.api.problems import MEDIA_TYPE
@@ -34,6 +35,27 @@ COMMON_ERRORS = (
     InternalError,
 )
 ROUTER_ERRORS = (NotFound, MethodNotAllowed)
+
+RESPONSE_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "Names this request, in the log as well",
+        "schema": {"type": "string"},
+    },
+    "traceparent": {
+        "description": "W3C Trace Context: of the caller's trace, if the request brought one",
+        "schema": {"type": "string"},
+    },
+    "Server-Timing": {
+        "description": "Milliseconds by stage, as in `timing_ms`",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which to try again",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+ALWAYS = ("X-Request-ID", "traceparent")
+RETRIED = ("429", "503")
 
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -68,6 +90,19 @@ def _problem_response(errors: list[type[RequestError]]) -> dict[str, Any]:
     }
 
 
+def form_fields(parameters: type[BaseModel]) -> dict[str, Any]:
+    """Parameters as the properties of a form.
+
+    Without their defaults, which the documentation page would send, in the query and in the form.
+    """
+    schema = parameters.model_json_schema(ref_template="#/components/schemas/{model}")
+    properties: dict[str, dict[str, Any]] = schema["properties"]
+    return {
+        name: {key: value for key, value in field.items() if key != "default"}
+        for name, field in properties.items()
+    }
+
+
 def install_openapi(app: FastAPI, keys_needed: bool) -> None:
     """Complete the app's document: the problem schema with all codes, and who may call."""
     of_routes = app.openapi
@@ -84,9 +119,21 @@ def install_openapi(app: FastAPI, keys_needed: bool) -> None:
             document["components"]["schemas"]["Problem"] = problem
             document["components"]["securitySchemes"] = SECURITY_SCHEMES
             for path, operations in document["paths"].items():
-                if needs_key(path):
-                    for operation in operations.values():
+                for operation in operations.values():
+                    _add_headers(path, operation)
+                    if needs_key(path):
                         operation["security"] = security
         return document
 
     app.openapi = complete  # type: ignore[method-assign]
+
+
+def _add_headers(path: str, operation: dict[str, Any]) -> None:
+    """The headers of each answer."""
+    for status, answer in operation["responses"].items():
+        names = [*ALWAYS]
+        if path == "/v1/align" and status == "200":
+            names.append("Server-Timing")
+        if needs_key(path) and status in RETRIED:
+            names.append("Retry-After")
+        answer["headers"] = {name: RESPONSE_HEADERS[name] for name in names}

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.json_schema import SkipJsonSchema
 
 from lwbafa.checkpoint import Accuracy, BoxConvention, InputContract
 from lwbafa.imaging.photograph import Frame
@@ -14,21 +15,24 @@ BOXES = TypeAdapter(Annotated[list[tuple[Place, Place, Length, Length]], Field(m
 
 
 class AlignQuery(BaseModel):
-    """Query parameters of `POST /v1/align`."""
+    """Parameters of `POST /v1/align`, in the query or as fields of the form."""
 
     model_config = ConfigDict(extra="forbid")
 
-    boxes: str | None = Field(
+    boxes: str | SkipJsonSchema[None] = Field(
         None,
         description="JSON list of `[x, y, width, height]`, such as `[[180, 90, 90, 85]]`: faces to "
         "align instead of detecting them, in pixels of `frame`. A box encloses the landmarks: "
         "brows to chin, ear to ear. All are answered, in their order.",
     )
-    model: str | None = Field(
+    model: str | SkipJsonSchema[None] = Field(
         None, description="Name of the model that answers; without it the first of `/v1/models`"
     )
     max_faces: int = Field(
-        16, ge=1, description="Align at most this many detected faces, largest first"
+        16,
+        ge=1,
+        description="Align at most this many detected faces, largest first; lowered to the limit "
+        "that `/v1/models` names",
     )
     heatmap: bool = Field(False, description="Also answer with each face's boundary heatmap")
     frame: Frame = Field(
@@ -110,6 +114,14 @@ class AlignResponse(BaseModel):
     model: ModelBrief
     image: ImageInfo
     faces: list[Face] = Field(description="Largest first, or in the order of `boxes`")
+    found_faces: int | None = Field(
+        description="Faces that were detected; more than are answered where `max_faces` cut them. "
+        "null if there were `boxes`"
+    )
+    max_faces: int | None = Field(
+        description="Most detected faces that are answered: `max_faces`, or the service's limit if "
+        "that is lower. null if there were `boxes`"
+    )
     timing_ms: dict[str, float] = Field(
         description="By stage; `total` runs from the received body to the rendered faces"
     )
@@ -137,6 +149,9 @@ class ModelInfo(ModelBrief):
 
 class ModelList(BaseModel):
     """Answer of `GET /v1/models`."""
+
+    default_max_faces: int = Field(description="Most detected faces answered without `max_faces`")
+    max_request_faces: int = Field(description="Most faces, or boxes, in one request")
 
     models: list[ModelInfo]
 

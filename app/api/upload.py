@@ -1,9 +1,14 @@
-"""Reading one image out of a request body, in memory and within the limits."""
+"""Reading one image out of a request body, in memory and within the limits.
+
+What is an image is told by its bytes, not by how they were declared.
+"""
 
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -17,8 +22,26 @@ from app.errors import (
 )
 from lwbafa.imaging.formats import MEDIA_TYPES
 
+FORM = "multipart/form-data"
+UNDECLARED = "application/octet-stream"
+ACCEPTED_TYPES = (FORM, *MEDIA_TYPES.values(), UNDECLARED)
+
 MULTIPART_OVERHEAD_BYTES = 16 * 1024
 MAX_FIELDS = 8
+
+# What cannot be an image, although it is often sent as one.
+ADVICE = {
+    "application/x-www-form-urlencoded": "curl -d changes the bytes: use curl --data-binary @FILE "
+    "-H 'Content-Type: image/jpeg', or curl -F image=@FILE.",
+    "application/json": "Send the image's bytes as the body or in a form, not in JSON.",
+}
+
+
+class Upload(NamedTuple):
+    """What a body brings: the encoded image, and the form's other fields, in their order."""
+
+    image: bytes
+    fields: list[tuple[str, str]]
 
 
 class UploadMemory:
@@ -64,6 +87,14 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 1 << 62
     ended = False
 
+    def on_headers_finished(self) -> None:
+        """A part named image is the picture, also if it has no filename: many clients send none."""
+        part = self._current_part
+        _, options = parse_options_header(part.content_disposition)
+        if options.get(b"name") == b"image" and b"filename" not in options:
+            part.content_disposition = (part.content_disposition or b"") + b'; filename=""'
+        super().on_headers_finished()
+
     def on_end(self) -> None:
         """The closing boundary: without it, the form was cut off."""
         self.ended = True
@@ -74,8 +105,8 @@ class _InMemoryParser(MultiPartParser):
             file.close()
 
 
-async def read_image(request: Request, max_bytes: int, take: Callable[[int], None]) -> bytes:
-    """The encoded image of a raw `image/*` body, or of the multipart field `image`.
+async def read_upload(request: Request, max_bytes: int, take: Callable[[int], None]) -> Upload:
+    """The encoded image of a raw body, or of the multipart field `image` with the other fields.
 
     `take` hears of every chunk's length and may refuse it. What the headers tell is refused before
     the body is read. Raises UnsupportedMediaType, TooManyBytes, EmptyBody, BadMultipart,
@@ -84,24 +115,38 @@ async def read_image(request: Request, max_bytes: int, take: Callable[[int], Non
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type in MEDIA_TYPES.values():
-        data = b"".join([chunk async for chunk in _limited(request, max_bytes, take)])
-    elif media_type == "multipart/form-data":
-        data = await _image_field(request, max_bytes, take)
+    if media_type == FORM:
+        upload = await _form(request, max_bytes, take)
+    elif _may_be_an_image(media_type):
+        chunks = [chunk async for chunk in _limited(request, max_bytes, take)]
+        upload = Upload(b"".join(chunks), [])
     else:
-        accepted = ", ".join(("multipart/form-data", *MEDIA_TYPES.values()))
-        raise UnsupportedMediaType(f"The body's type must be one of {accepted}.")
-    if len(data) > max_bytes:
+        usual = f"The body's type must be one of {', '.join(ACCEPTED_TYPES)}."
+        raise UnsupportedMediaType(ADVICE.get(media_type, usual))
+    if len(upload.image) > max_bytes:
         raise _too_many_bytes(max_bytes)
-    if not data:
+    if not upload.image:
         raise EmptyBody("The image has no bytes.")
-    return data
+    return upload
 
 
-async def _image_field(request: Request, max_bytes: int, take: Callable[[int], None]) -> bytes:
+def _may_be_an_image(media_type: str) -> bool:
+    """Whether the bytes are to be looked at: of any image type, or of none in particular."""
+    return media_type.startswith("image/") or media_type in ("", UNDECLARED, "binary/octet-stream")
+
+
+async def _form(request: Request, max_bytes: int, take: Callable[[int], None]) -> Upload:
+    if "boundary=" not in request.headers["content-type"].lower():
+        raise BadMultipart(
+            "The Content-Type names no boundary: let the client that builds the form set it."
+        )
     body = _limited(request, max_bytes + MULTIPART_OVERHEAD_BYTES, take)
     parser = _InMemoryParser(
-        request.headers, body, max_files=1, max_fields=MAX_FIELDS, max_part_size=1024
+        request.headers,
+        body,
+        max_files=1,
+        max_fields=MAX_FIELDS,
+        max_part_size=MULTIPART_OVERHEAD_BYTES,
     )
     try:
         form = await parser.parse()
@@ -110,10 +155,11 @@ async def _image_field(request: Request, max_bytes: int, take: Callable[[int], N
     try:
         if not parser.ended:
             raise BadMultipart("The form ends before its closing boundary.")
-        field = form.get("image")
-        if not isinstance(field, UploadFile):
+        image = form.get("image")
+        if not isinstance(image, UploadFile):
             raise MissingImageField("Send the image as a file in the form field named image.")
-        return await field.read()
+        fields = [(name, text) for name, text in form.multi_items() if isinstance(text, str)]
+        return Upload(await image.read(), fields)
     finally:
         parser.close()
 

@@ -32,6 +32,7 @@ _OTHERS = (
     (rb"\s*<(?:!DOCTYPE|html|\?xml)", "a web page or XML", "send the picture itself"),
     (rb"\s*[\"']?data:[\w/+.-]*[;,]", "a data URL", NOT_TEXT),
     (rb"\s*[\"']?(?:[/_]9j[/_]|iVBORw0KGgo|UklGR|R0lGOD)", "base64 text", NOT_TEXT),
+    (rb"--[^\r\n]{1,80}\r?\nContent-", "a multipart form", "declare it as multipart/form-data"),
     (rb"\s*[{\[]\s*[\"{\[\d]", "JSON", NOT_TEXT),
     (
         rb"\x89PNG|PNG\r?\n\x1a|\xc2\x89PNG",

@@ -28,6 +28,8 @@ def test_environment_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LWBAFA_MAX_UPLAOD_BYTES", "5000"),
         ("LWBAFA_MAX_UPLOAD_BYTES", "lots"),
         ("LWBAFA_DETECTION_SCORE_THRESHOLD", "1.5"),
+        ("LWBAFA_CORS_ORIGINS", "https://photos.example/"),
+        ("LWBAFA_CORS_ORIGINS", "photos.example"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -8,19 +8,26 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import ClientDisconnect
 
 from app.api import answers
-from app.api.openapi import COMMON_ERRORS, problem_responses, route_errors
+from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
+from app.api.parameters import refuse_repeated, with_fields
 from app.api.problems import explain
 from app.api.schemas import BOXES, AlignQuery, AlignResponse
-from app.api.upload import UploadMemory, read_image
-from app.errors import DeadlineExceeded, InvalidParameter, UploadTooSlow
+from app.api.upload import ACCEPTED_TYPES, FORM, Upload, UploadMemory, read_upload
+from app.errors import (
+    CallerDeadlineExceeded,
+    DeadlineExceeded,
+    InvalidParameter,
+    UploadTooSlow,
+)
+from app.models import LoadedModel
 from app.pipeline import AlignRequest
 from app.service import Service
 from app.settings import Settings
-from lwbafa.imaging.formats import MEDIA_TYPES
 from lwbafa.timings import Timings
 from lwbafa.types import FaceBox
 
@@ -29,14 +36,19 @@ router = APIRouter(prefix="/v1", responses=problem_responses(COMMON_ERRORS))
 Answer = TypeVar("Answer")
 
 BINARY = {"type": "string", "format": "binary"}
+FORM_SCHEMA = {
+    "type": "object",
+    "required": ["image"],
+    "properties": {"image": BINARY, **form_fields(AlignQuery)},
+    "additionalProperties": False,
+}
 REQUEST_BODY = {
     "required": True,
-    "description": "The photograph: JPEG, PNG or WebP.",
+    "description": "The photograph: JPEG, PNG or WebP, which its bytes tell. Parameters may be "
+    "fields of the form instead of the query's.",
     "content": {
-        "multipart/form-data": {
-            "schema": {"type": "object", "required": ["image"], "properties": {"image": BINARY}}
-        },
-        **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
+        media_type: {"schema": FORM_SCHEMA if media_type == FORM else BINARY}
+        for media_type in ACCEPTED_TYPES
     },
 }
 EXAMPLE_ANSWER = {
@@ -69,6 +81,8 @@ EXAMPLE_ANSWER = {
             "landmarks": [{"x": 179.0, "y": 100.4, "score": 0.58}],
         }
     ],
+    "found_faces": 1,
+    "max_faces": 16,
     "timing_ms": {"read": 0.3, "decode": 1.8, "detect": 40.5, "network": 30.4, "total": 75.4},
 }
 """Shortened; what every field means stands in the schemas."""
@@ -96,10 +110,9 @@ async def align(
     request: Request,
     query: Annotated[AlignQuery, Query()],
     deadline_ms: Annotated[
-        int | None,
+        Annotated[int, Field(ge=1)] | SkipJsonSchema[None],
         Header(
             alias="X-Deadline-Ms",
-            ge=1,
             description="Longest time between the received body and the answer, where shorter than "
             "the service's own",
         ),
@@ -108,8 +121,8 @@ async def align(
     """Find and align the faces of one uploaded photograph; nothing of it is kept."""
     service: Service = request.app.state.service
     memory: UploadMemory = request.app.state.upload_memory
-    model = service.models.get(query.model)
-    boxes = _boxes(query.boxes, service.settings.max_request_faces)
+    refuse_repeated(request.query_params.multi_items())
+    model, boxes = _chosen(query, service)
     timings = Timings()
     limit_ms = service.settings.request_deadline_ms
     seconds = min(deadline_ms or limit_ms, limit_ms) / 1000
@@ -117,11 +130,14 @@ async def align(
     async with service.intake.tracked():
         with memory.upload() as take:
             with timings.stage("read"):
-                data = await _read_in_time(request, service.settings, take)
+                upload = await _read_in_time(request, service.settings, take)
+            if upload.fields:
+                query = with_fields(query, upload.fields)
+                model, boxes = _chosen(query, service)
             # Only now a place is taken: a slow upload keeps nobody else out.
             with service.intake.place():
                 wanted = AlignRequest(
-                    data,
+                    upload.image,
                     model,
                     boxes,
                     query.frame,
@@ -129,17 +145,24 @@ async def align(
                     time.monotonic() + seconds,
                     timings,
                 )
-                return await _answer_in_time(request, wanted, query.heatmap, service, seconds)
+                try:
+                    return await _answer_in_time(request, wanted, query.heatmap, service, seconds)
+                except DeadlineExceeded as error:
+                    if deadline_ms is None or deadline_ms >= limit_ms:
+                        raise
+                    raise CallerDeadlineExceeded(error.detail) from error
 
 
 (ROUTE,) = (route for route in router.routes if isinstance(route, APIRoute))
 
 
-async def _read_in_time(request: Request, settings: Settings, take: Callable[[int], None]) -> bytes:
+async def _read_in_time(
+    request: Request, settings: Settings, take: Callable[[int], None]
+) -> Upload:
     seconds = settings.upload_timeout_ms / 1000
     try:
         async with asyncio.timeout(seconds):
-            return await read_image(request, settings.max_upload_bytes, take)
+            return await read_upload(request, settings.max_upload_bytes, take)
     except TimeoutError as error:
         raise UploadTooSlow(f"The body did not arrive within {seconds:g} seconds.") from error
 
@@ -183,10 +206,18 @@ async def _answer(
         model=answers.model_brief(model.checkpoint),
         image=answers.image_info(aligned.photograph, wanted.frame),
         faces=faces,
+        found_faces=aligned.found,
+        max_faces=wanted.max_faces if wanted.boxes is None else None,
         timing_ms=milliseconds,
     )
     body = answer.model_dump_json(exclude_unset=True)
     return Response(body, headers=headers, media_type="application/json")
+
+
+def _chosen(query: AlignQuery, service: Service) -> tuple[LoadedModel, list[FaceBox] | None]:
+    """The model and the boxes that the parameters name. Raises InvalidParameter."""
+    model = service.models.get(query.model)
+    return model, _boxes(query.boxes, service.settings.max_request_faces)
 
 
 def _boxes(text: str | None, limit: int) -> list[FaceBox] | None:
@@ -204,14 +235,19 @@ def _boxes(text: str | None, limit: int) -> list[FaceBox] | None:
 
 def _prefers_png(accept: str) -> bool:
     """Whether an Accept header ranks `image/png` above `application/json` (RFC 9110, 12.5.1)."""
-    quality = {"image/png": 0.0, "application/json": 0.0}
+    ranges: dict[str, float] = {}
     for entry in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in entry.split(";"))
         values = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
-        if media_range in quality:
-            with suppress(ValueError):
-                quality[media_range] = float(values[0]) if values else 1.0
-    return quality["image/png"] > quality["application/json"]
+        with suppress(ValueError):
+            ranges[media_range] = float(values[0]) if values else 1.0
+
+    def quality(kind: str, subtype: str) -> float:
+        """By the most specific range that names it."""
+        named = (r for r in (f"{kind}/{subtype}", f"{kind}/*", "*/*") if r in ranges)
+        return ranges.get(next(named, ""), 0.0)
+
+    return quality("image", "png") > quality("application", "json")
 
 
 async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:

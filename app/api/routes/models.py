@@ -4,14 +4,22 @@ from fastapi import APIRouter, Request
 
 from app.api import answers
 from app.api.openapi import COMMON_ERRORS, problem_responses
-from app.api.schemas import ModelList
+from app.api.schemas import AlignQuery, ModelList
 from app.service import Service
 
 router = APIRouter(prefix="/v1", responses=problem_responses(COMMON_ERRORS))
 
 
 @router.get("/models", summary="The checkpoints that are loaded")
-async def models(request: Request) -> ModelList:
-    """What answers here, the default first: landmarks, groups, boundaries, input, accuracy."""
+async def list_models(request: Request) -> ModelList:
+    """What answers here, the default first: landmarks, groups, boundaries, input, accuracy.
+
+    And how many faces a request may have.
+    """
     service: Service = request.app.state.service
-    return ModelList(models=[answers.model_info(model.checkpoint) for model in service.models])
+    limit = service.settings.max_request_faces
+    return ModelList(
+        default_max_faces=min(AlignQuery().max_faces, limit),
+        max_request_faces=limit,
+        models=[answers.model_info(model.checkpoint) for model in service.models],
+    )

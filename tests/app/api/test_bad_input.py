@@ -1,7 +1,9 @@
 """Whatever is sent, the answer is a problem document and the service lives on."""
 
+import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import numpy as np
@@ -52,8 +54,30 @@ def test_a_jpeg_in_name_only(client: httpx.Client) -> None:
 def test_gif(client: httpx.Client, astronaut: Pixels) -> None:
     gif = io.BytesIO()
     Pillow.fromarray(astronaut).save(gif, "GIF")
-    response = client.post("/v1/align", files={"image": gif.getvalue()})
-    assert_problem(response, 415, "unsupported_media_type")
+    for form in (True, False):
+        sent: Any = {"files": {"image": gif.getvalue()}} if form else {"content": gif.getvalue()}
+        response = client.post("/v1/align", **sent)
+        assert_problem(response, 415, "unsupported_media_type")
+        assert response.json()["detail"] == "This is a GIF; convert it to JPEG, PNG or WebP."
+
+
+@pytest.mark.parametrize(
+    "text", [lambda base64: base64, lambda base64: b"data:image/jpeg;base64," + base64]
+)
+@pytest.mark.parametrize("filename", ["", '; filename="me.txt"'])
+def test_text_in_the_place_of_bytes_is_named(
+    client: httpx.Client,
+    astronaut_jpeg: bytes,
+    text: Callable[[bytes], bytes],
+    filename: str,
+) -> None:
+    sent = text(base64.b64encode(astronaut_jpeg))
+    disposition = f'--x\r\nContent-Disposition: form-data; name="image"{filename}\r\n\r\n'.encode()
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    for headers, body in ((JPEG, sent), (form, disposition + sent + b"\r\n--x--\r\n")):
+        response = client.post("/v1/align", content=body, headers=headers)
+        assert_problem(response, 415, "unsupported_media_type")
+        assert "send the bytes as they are, not base64" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
@@ -72,11 +96,29 @@ def test_empty(client: httpx.Client, form: bool) -> None:
     assert_problem(response, 400, "empty_body")
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_unsupported_type(client: httpx.Client, astronaut_jpeg: bytes, content_type: str) -> None:
+@pytest.mark.parametrize(
+    ("content_type", "advice"),
+    [
+        ("text/plain", "one of multipart/form-data, image/jpeg"),
+        ("application/x-www-form-urlencoded", "curl --data-binary @FILE"),
+        ("application/json; charset=utf-8", "not in JSON"),
+    ],
+)
+def test_unsupported_type(
+    client: httpx.Client, astronaut_jpeg: bytes, content_type: str, advice: str
+) -> None:
     headers = {"Content-Type": content_type}
     response = client.post("/v1/align", content=astronaut_jpeg, headers=headers)
     assert_problem(response, 415, "unsupported_media_type")
+    assert advice in response.json()["detail"]
+
+
+def test_a_form_that_is_declared_as_an_image_is_named(
+    client: httpx.Client, astronaut_jpeg: bytes
+) -> None:
+    response = client.post("/v1/align", files={"image": astronaut_jpeg}, headers=JPEG)
+    assert_problem(response, 415, "unsupported_media_type")
+    assert "declare it as multipart/form-data" in response.json()["detail"]
 
 
 def test_content_encoding(client: httpx.Client, astronaut_jpeg: bytes) -> None:
@@ -94,7 +136,55 @@ def test_text_in_the_image_field(client: httpx.Client) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\nhello\r\n--x--\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     response = client.post("/v1/align", content=body, headers=headers)
-    assert_problem(response, 422, "missing_image_field")
+    assert_problem(response, 415, "unsupported_media_type")
+
+
+def test_a_form_without_a_boundary_is_told_so(client: httpx.Client, astronaut_jpeg: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data"}
+    response = client.post("/v1/align", files={"image": astronaut_jpeg}, headers=headers)
+    assert_problem(response, 400, "bad_multipart")
+    assert "boundary" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "query", "says"),
+    [
+        ({"max_face": "1"}, {}, "max_face: is no parameter; there are: boxes"),
+        ({"max_faces": "0"}, {}, "max_faces: "),
+        ({"max_faces": "one"}, {}, "max_faces: "),
+        ({"frame": "sideways"}, {}, "frame: "),
+        ({"model": "none"}, {}, "model: "),
+        ({"boxes": "[[1,2,3]]"}, {}, "boxes[0][3]: "),
+        ({"boxes": "[[600,2,30,40]]"}, {}, "boxes[0] lies outside"),
+        (
+            {"max_faces": "1"},
+            {"max_faces": "1"},
+            "max_faces: is given in the query and in the form",
+        ),
+        ({"max_faces": ["1", "2"]}, {}, "max_faces: is given 2 times"),
+        ({"x" * 1000: "1"}, {}, "x" * 40 + ": is no parameter"),
+    ],
+)
+def test_a_wrong_parameter_in_the_form_is_named(
+    client: httpx.Client,
+    astronaut_jpeg: bytes,
+    fields: dict[str, str],
+    query: dict[str, str],
+    says: str,
+) -> None:
+    response = client.post("/v1/align", data=fields, files={"image": astronaut_jpeg}, params=query)
+    assert_problem(response, 422, "invalid_parameter")
+    assert response.json()["detail"].startswith(says)
+
+
+def test_a_parameter_that_is_twice_in_the_query_is_named(
+    client: httpx.Client, astronaut_jpeg: bytes
+) -> None:
+    response = client.post(
+        "/v1/align?max_faces=1&max_faces=2", content=astronaut_jpeg, headers=JPEG
+    )
+    assert_problem(response, 422, "invalid_parameter")
+    assert response.json()["detail"].startswith("max_faces: is given 2 times")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from schemathesis import GenerationMode, checks
 
 from app.api.app import create_app
 from app.api.openapi import ROUTER_ERRORS, route_errors
-from app.errors import DeadlineExceeded, RequestError, request_errors
+from app.api.schemas import AlignQuery
+from app.api.upload import UNDECLARED
+from app.errors import CallerDeadlineExceeded, RequestError, request_errors
 from app.service import Service
 from app.settings import Settings
 from lwbafa.imaging.formats import MEDIA_TYPES
@@ -72,11 +74,54 @@ def test_every_error_can_be_an_answer_of_a_route_or_of_none() -> None:
 
 def test_every_body_and_parameter_is_in_the_document(document: Document) -> None:
     operation = document["paths"]["/v1/align"]["post"]
-    images = {"image/jpeg", "image/png", "image/webp"}
-    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", *images}
+    images = {"image/jpeg", "image/png", "image/webp", "application/octet-stream"}
+    content = operation["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", *images}
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "image/png"}
     parameters = {parameter["name"] for parameter in operation["parameters"]}
-    assert parameters == {"boxes", "model", "max_faces", "heatmap", "frame", "X-Deadline-Ms"}
+    assert parameters == {*AlignQuery.model_fields, "X-Deadline-Ms"}
+    fields = content["multipart/form-data"]["schema"]["properties"]
+    assert set(fields) == {"image", *AlignQuery.model_fields}
+
+
+def test_every_parameter_is_of_one_plain_type(document: Document) -> None:
+    """A generated client would send an alternative's null as a text."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                schema = parameter["schema"]
+                assert "$ref" in schema or isinstance(schema["type"], str), parameter
+    (deadline,) = (
+        parameter["schema"]
+        for parameter in document["paths"]["/v1/align"]["post"]["parameters"]
+        if parameter["name"] == "X-Deadline-Ms"
+    )
+    assert (deadline["type"], deadline["minimum"]) == ("integer", 1)
+
+
+def test_the_document_names_operations_server_and_license(document: Document) -> None:
+    ids = [o["operationId"] for path in document["paths"].values() for o in path.values()]
+    assert sorted(ids) == ["align", "list_models", "livez", "metrics", "readyz"]
+    assert document["servers"][0]["url"] == "/"
+    assert document["info"]["license"]["identifier"] == "Apache-2.0"
+
+
+def test_every_header_of_an_answer_is_in_the_document(
+    client: httpx.Client, document: Document, astronaut_jpeg: bytes
+) -> None:
+    of_transport = {"content-type", "content-length", "date", "x-content-type-options"}
+    of_transport |= {"cache-control", "connection"}
+    answers = {
+        ("/v1/align", "post"): client.post("/v1/align", files={"image": astronaut_jpeg}),
+        ("/v1/models", "get"): client.get("/v1/models"),
+        ("/readyz", "get"): client.get("/readyz"),
+        ("/v1/align", "post", "wrong"): client.post("/v1/align", content=b"nothing"),
+    }
+    for (path, method, *_), answer in answers.items():
+        described = document["paths"][path][method]["responses"][str(answer.status_code)]
+        assert {*answer.headers} - of_transport == {name.lower() for name in described["headers"]}
+    refused = document["paths"]["/v1/align"]["post"]["responses"]["429"]
+    assert refused["headers"]["Retry-After"]["schema"]["type"] == "integer"
 
 
 @pytest.mark.parametrize("keys", ["", "web:" + 64 * "0"])
@@ -103,7 +148,7 @@ CHECKS = [
     checks.unsupported_method,
 ]
 
-for media_type in MEDIA_TYPES.values():
+for media_type in (*MEDIA_TYPES.values(), UNDECLARED):
     bodies = st.one_of(st.sampled_from(PICTURES), st.binary(max_size=200))
     schemathesis.openapi.media_type(media_type, bodies)
 
@@ -119,7 +164,7 @@ def statuses(client: httpx.Client, path: str, mode: GenerationMode) -> set[int]:
     def send(case: schemathesis.Case[Any]) -> None:
         status = case.call_and_validate(checks=CHECKS, timeout=60).status_code
         # A caller who leaves the service a millisecond is told that it was too late.
-        assert status < 500 or status == DeadlineExceeded.status
+        assert status < 500 or status == CallerDeadlineExceeded.status
         seen.add(status)
 
     send()

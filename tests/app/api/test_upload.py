@@ -1,6 +1,7 @@
 """Reading bodies: slow ones, many at once, and forms cut into any pieces."""
 
 import asyncio
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,13 +15,15 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.api.upload import UploadMemory, read_image
+from app.api.upload import UploadMemory, read_upload
 from app.errors import RequestError, TooManyBytes, TooManyUploads
 from tests.app.api.raw import connect, head, metric, rest
 from tests.conftest import running_server
 
 JPEG = {"Content-Type": "image/jpeg"}
 MAX_BYTES = 150_000
+FORM_TYPE = "multipart/form-data; boundary=x"
+PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="f"\r\n\r\n'
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,71 @@ def test_memory_is_given_back_whatever_happens() -> None:
     assert memory.held_bytes == 0
 
 
+TYPES = [
+    "image/jpeg",
+    "image/jpg",
+    "image/pjpeg",
+    "image/png",
+    "image/*",
+    "IMAGE/JPEG; charset=binary",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "",
+    None,
+]
+
+
+@pytest.mark.parametrize("declared", TYPES)
+def test_the_bytes_decide_however_they_are_declared(
+    url: str, astronaut_jpeg: bytes, declared: str | None
+) -> None:
+    headers = {} if declared is None else {"Content-Type": declared}
+    answer = httpx.post(f"{url}/v1/align", content=astronaut_jpeg, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["image"]["format"] == "jpeg"
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    ['name="image"', "name=image", 'name="image"; filename=""', 'filename="a"; name="image"'],
+)
+def test_a_part_named_image_is_the_picture_whatever_its_filename(
+    url: str, astronaut_jpeg: bytes, disposition: str
+) -> None:
+    head = f"--x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
+    answer = httpx.post(
+        f"{url}/v1/align",
+        content=head + astronaut_jpeg + b"\r\n--x--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+        timeout=60,
+    )
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["faces"]) == 1
+
+
+def test_parameters_may_be_fields_of_the_form(url: str, astronaut_jpeg: bytes) -> None:
+    boxes = json.dumps(12 * [[180.125, 90.125, 90.125, 88.125]])
+    fields = {"boxes": boxes, "frame": "stored", "heatmap": "true", "model": "lwbafa-300w68"}
+    files = {"image": astronaut_jpeg}
+    form = httpx.post(f"{url}/v1/align", data=fields, files=files, timeout=60).json()
+    query = httpx.post(f"{url}/v1/align", params=fields, files=files, timeout=60).json()
+    assert form["image"]["frame"] == "stored"
+    assert len(form["faces"]) == 12
+    assert "heatmap" in form["faces"][0]
+    assert form["faces"][0]["box"] == query["faces"][0]["box"]
+
+
+def test_fields_may_come_before_or_after_the_image(url: str, astronaut_jpeg: bytes) -> None:
+    field = b'--x\r\nContent-Disposition: form-data; name="max_faces"\r\n\r\n1\r\n'
+    image = PART + astronaut_jpeg + b"\r\n"
+    headers = {"Content-Type": FORM_TYPE}
+    for parts in (field + image, image + field):
+        answer = httpx.post(
+            f"{url}/v1/align", content=parts + b"--x--\r\n", headers=headers, timeout=60
+        )
+        assert answer.json()["max_faces"] == 1, answer.text
+
+
 def outcome(content_type: str, pieces: list[bytes], max_bytes: int = 1000) -> bytes | str:
     """The image read out of a body that comes in these pieces, or the code of the refusal."""
     messages: list[Message] = [
@@ -104,11 +172,11 @@ def outcome(content_type: str, pieces: list[bytes], max_bytes: int = 1000) -> by
     scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
     counted: list[int] = []
     try:
-        image = asyncio.run(read_image(Request(scope, receive), max_bytes, counted.append))
+        upload = asyncio.run(read_upload(Request(scope, receive), max_bytes, counted.append))
     except RequestError as error:
         return error.code
     assert sum(counted) == sum(map(len, pieces))
-    return image
+    return upload.image
 
 
 def cut(body: bytes, places: list[int]) -> list[bytes]:
@@ -116,8 +184,6 @@ def cut(body: bytes, places: list[int]) -> list[bytes]:
     return [body[start:end] for start, end in pairwise(edges)]
 
 
-FORM_TYPE = "multipart/form-data; boundary=x"
-PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="f"\r\n\r\n'
 some_places = st.lists(st.integers(0, 2000), max_size=6)
 
 
