@@ -29,8 +29,8 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_validation_error(request: Request, error: RequestValidationError) -> NoReturn:
         first = error.errors()[0]
-        # The location starts with "query", which the problem's title says already.
-        named = {**first, "loc": first["loc"][1:]}
+        # The location starts with "query" or "header" and may end with a type: only the name helps.
+        named = {**first, "loc": first["loc"][1:2]}
         raise InvalidParameter(explain(named, ""))
 
     @app.exception_handler(HTTPException)
