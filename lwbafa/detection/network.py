@@ -38,36 +38,38 @@ class DetectorNetwork:
 
     def __init__(self, path: Path, sha256: str, channels: Literal["RGB", "BGR"]) -> None:
         try:
-            self._model = path.read_bytes()
+            file = path.read_bytes()
         except OSError as error:
             raise LoadError(
                 f"face detector {path} is missing: python -m model_store.fetch_detectors"
             ) from error
-        if hashlib.sha256(self._model).hexdigest() != sha256:
+        if hashlib.sha256(file).hexdigest() != sha256:
             raise LoadError(f"face detector {path} does not have the expected sha256")
-        self._channels = channels
+        # Read once: what is compiled of it for each thread shares its weights.
+        self._model = _read(file, channels)
         self._local = threading.local()
 
     def __call__(self, image: Pixels) -> tuple[NDArray[np.float32], ...]:
         """The network's outputs, in its own order, for RGB pixels that `fit` has made."""
         if not hasattr(self._local, "compiled"):
-            self._local.compiled = self._compile()
+            self._local.compiled = ov.compile_model(self._model, "CPU", OPTIONS)
         outputs: tuple[NDArray[np.float32], ...] = self._local.compiled([image[None]]).to_tuple()
         return outputs
 
-    def _compile(self) -> ov.CompiledModel:
-        """The network from 8-bit RGB rows on: OpenVINO reorders them faster than OpenCV does."""
-        model = ov.Core().read_model(self._model)
-        model.reshape([1, 3, -1, -1])
-        steps = ov.preprocess.PrePostProcessor(model)
-        pixels = steps.input()
-        pixels.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-        pixels.tensor().set_color_format(ov.preprocess.ColorFormat.RGB)
-        pixels.model().set_layout(ov.Layout("NCHW"))
-        pixels.preprocess().convert_element_type(ov.Type.f32)
-        if self._channels == "BGR":
-            pixels.preprocess().convert_color(ov.preprocess.ColorFormat.BGR)
-        return ov.compile_model(steps.build(), "CPU", OPTIONS)
+
+def _read(file: bytes, channels: Literal["RGB", "BGR"]) -> ov.Model:
+    """The network from 8-bit RGB rows on: OpenVINO reorders them faster than OpenCV does."""
+    model = ov.Core().read_model(file)
+    model.reshape([1, 3, -1, -1])
+    steps = ov.preprocess.PrePostProcessor(model)
+    pixels = steps.input()
+    pixels.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    pixels.tensor().set_color_format(ov.preprocess.ColorFormat.RGB)
+    pixels.model().set_layout(ov.Layout("NCHW"))
+    pixels.preprocess().convert_element_type(ov.Type.f32)
+    if channels == "BGR":
+        pixels.preprocess().convert_color(ov.preprocess.ColorFormat.BGR)
+    return steps.build()
 
 
 def fit(image: Pixels, longest_side_px: int) -> Pixels:
