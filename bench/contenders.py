@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from bench.aligner import served_aligner
 from bench.engine import faces_per_second, label
+from lwbafa.markups import WFLW_AS_68
 from lwbafa.types import FaceBox, Pixels, Points
 from proof.harness import ROOT
 from proof.harness.photographs import FACE, photograph
@@ -35,16 +36,7 @@ SAME_FACE_OVERLAP = 0.3
 PORTION = 64
 """Pictures sent to another process at once."""
 
-WFLW_68 = (
-    *range(0, 33, 2),  # jaw
-    *(*range(33, 38), *range(42, 47)),  # brows, their upper edges
-    *range(51, 60),  # nose
-    *(60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75),  # eyes
-    *range(76, 96),  # lips
-)
-"""300-W's 68 points among WFLW's 98."""
-
-AS_68 = {68: tuple(range(68)), 98: WFLW_68}
+AS_68 = {68: tuple(range(68)), 98: WFLW_AS_68}
 """The 68 points among those of a markup, by how many it has."""
 
 MEDIAPIPE_68 = (

@@ -123,3 +123,12 @@ MARKUP_98 = Markup(
 )
 
 MARKUPS = {markup.name: markup for markup in (MARKUP_68, MARKUP_98)}
+
+WFLW_AS_68 = (
+    *range(0, 33, 2),  # jaw
+    *_span(33, 37, 42, 46),  # brows, their upper edges
+    *_span(51, 59),  # nose
+    *(60, 61, 63, 64, 65, 67, 68, 69, 71, 72, 73, 75),  # eyes
+    *_span(76, 95),  # lips
+)
+"""300-W's 68 points among WFLW's 98."""

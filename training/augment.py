@@ -1,76 +1,138 @@
-"""From an annotated face to a training crop: the paper's six augmentations, plus scale.
+"""What happens to the pixels of training crops, by chance and on the device.
 
-Translation, rotation, horizontal flip, illumination, blur, occlusion (paper, section 4.1); how far
-each goes is the recipe's.
+Everything works on a whole batch, float B×3×S×S in 0 to 255, and draws for each face of its own.
+Where an augmentation's probability or spread is 0, nothing is computed.
 """
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Callable
 
-from lwbafa.imaging.crop import Crop
-from lwbafa.markups import Markup
-from lwbafa.types import Pixels
-from training.datasets import Face
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from training.recipe import Augmentation
 
+WIDEST_BLUR_PX = 3.0
+"""Standard deviation in a crop of 256 px; the narrowest is a third of it."""
 
-def training_crop(
-    face: Face, size_px: int, markup: Markup, options: Augmentation, rng: np.random.Generator
-) -> tuple[Pixels, NDArray[np.float32]]:
-    """An augmented crop (size_px² RGB) and its landmarks in [0, 1] of it, unclamped."""
-    base = face.crop
-    # Triangular, not uniform: all of the range is seen, most often near the faces users have.
-    shift_x, shift_y = (_triangular(options.translation, rng) * base.side for _ in range(2))
-    crop = Crop(
-        base.center_x + shift_x,
-        base.center_y + shift_y,
-        base.side * np.exp(_triangular(options.scale, rng)),
-        _triangular(options.rotation_degrees, rng),
+STRONGEST_MIX = 1 / 3
+STRONGEST_NOISE = 16.0
+DEEPEST_EDGE = 0.35
+
+
+def uniform(*shape: int, device: torch.device, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Numbers between `low` and `high`, all alike."""
+    return low + (high - low) * torch.rand(*shape, device=device)
+
+
+def triangular(*shape: int, device: torch.device) -> Tensor:
+    """Numbers between −1 and 1, most often near 0."""
+    return torch.rand(*shape, device=device) - torch.rand(*shape, device=device)
+
+
+def distort(crops: Tensor, options: Augmentation) -> Tensor:
+    """All that a recipe asks for, in the order in which a camera and the world would do it."""
+    for probability, change in (
+        (options.mix_probability, _mix),
+        (options.fewer_pixels_probability, _fewer_pixels),
+        (options.blur_probability, _blur),
+    ):
+        crops = _sometimes(crops, probability, change)
+    if options.illumination:
+        crops = _relight(crops, options.illumination)
+    if options.gamma:
+        crops = _bend(crops, options.gamma)
+    for probability, change in (
+        (options.grey_probability, _grey),
+        (options.noise_probability, _noise),
+        (options.occlusion_probability, lambda x: _occlude(x, options.occluder_sides)),
+        (options.edge_probability, _edge),
+    ):
+        crops = _sometimes(crops, probability, change)
+    return crops
+
+
+def _sometimes(crops: Tensor, probability: float, change: Callable[[Tensor], Tensor]) -> Tensor:
+    if not probability:
+        return crops
+    happens = uniform(len(crops), 1, 1, 1, device=crops.device) < probability
+    return torch.where(happens, change(crops), crops)
+
+
+def _mix(crops: Tensor) -> Tensor:
+    share = uniform(len(crops), 1, 1, 1, device=crops.device, high=STRONGEST_MIX)
+    return torch.lerp(crops, crops.roll(1, dims=0), share)
+
+
+def _fewer_pixels(crops: Tensor) -> Tensor:
+    size = crops.shape[-1]
+    half, quarter = (
+        F.interpolate(F.avg_pool2d(crops, factor), size=size, mode="bilinear", align_corners=False)
+        for factor in (2, 4)
     )
-    image = crop.cut(face.image, size_px)
-    points = crop.from_image(face.landmarks).astype(np.float32)
-    if rng.random() < options.flip_probability:
-        image, points = flip(image, points, markup)
-    if rng.random() < options.blur_probability:
-        image = cv2.GaussianBlur(image, (0, 0), size_px / 256 * rng.uniform(1, 3))  # type: ignore[assignment]
-    image = _relight(image, options.illumination, rng)
-    if rng.random() < options.occlusion_probability:
-        image = _occlude(image, rng)
-    return image, points
+    return torch.where(uniform(len(crops), 1, 1, 1, device=crops.device) < 0.6, half, quarter)
 
 
-def flip(
-    image: Pixels, points: NDArray[np.float32], markup: Markup
-) -> tuple[Pixels, NDArray[np.float32]]:
-    """Mirror a crop and its landmarks (in [0, 1]), which take their mirrored names."""
-    mirrored = points[list(markup.flip)]
-    mirrored[:, 0] = 1 - mirrored[:, 0]
-    return np.ascontiguousarray(image[:, ::-1]), mirrored
+def _blur(crops: Tensor) -> Tensor:
+    """Blur by a Gaussian of each face's own width: a convolution along x, and one along y."""
+    count, channels, size, _ = crops.shape
+    widest = WIDEST_BLUR_PX * size / 256
+    sigma = uniform(count, 1, device=crops.device, low=widest / 3, high=widest)
+    reach = math.ceil(3 * widest)
+    distance = torch.arange(-reach, reach + 1, device=crops.device)
+    weights = torch.softmax(-(distance**2) / (2 * sigma**2), dim=1)
+    kernels = weights.repeat_interleave(channels, dim=0)[:, None, None]
+    flat = F.pad(crops.reshape(1, -1, size, size), [reach] * 4, mode="replicate")
+    across = F.conv2d(flat, kernels, groups=count * channels)
+    down = F.conv2d(across, kernels.transpose(2, 3), groups=count * channels)
+    return down.reshape(crops.shape)
 
 
-def _triangular(limit: float, rng: np.random.Generator) -> float:
-    return float(rng.triangular(-limit, 0, limit)) if limit else 0.0
+def _relight(crops: Tensor, spread: float) -> Tensor:
+    """Scale around the middle grey, then by a common and each channel's own factor, then shift."""
+    shape, device = (len(crops), 1, 1, 1), crops.device
+    contrast = 1 + spread * triangular(*shape, device=device)
+    gain = 1 + spread * triangular(*shape, device=device)
+    gain = gain + spread / 4 * triangular(len(crops), 3, 1, 1, device=device)
+    offset = 128 * spread * triangular(*shape, device=device)
+    return (crops * (contrast * gain) + (128 * (1 - contrast) * gain + offset)).clamp(0, 255)
 
 
-def _relight(image: Pixels, spread: float, rng: np.random.Generator) -> Pixels:
-    """Scale every channel by a common and a smaller own factor, and shift the brightness."""
-    gain = 1 + rng.uniform(-spread, spread) + rng.uniform(-spread, spread, 3) / 4
-    offset = 255 * rng.uniform(-spread, spread) / 2
-    levels = np.arange(256)[:, None] * gain + offset
-    table = np.clip(levels, 0, 255).astype(np.uint8)[None]
-    return cv2.LUT(image, table)  # type: ignore[return-value]
+def _bend(crops: Tensor, spread: float) -> Tensor:
+    exponent = torch.exp(spread * triangular(len(crops), 1, 1, 1, device=crops.device))
+    return 255 * (crops / 255).clamp(0, 1) ** exponent
 
 
-def _occlude(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Cover a rectangle of up to 40 % of each side with one colour or with noise."""
-    size = image.shape[0]
-    height, width = (rng.uniform(0.1, 0.4, 2) * size).astype(int)
-    top, left = rng.integers(0, size - height), rng.integers(0, size - width)
-    image = image.copy()
-    if rng.random() < 0.5:
-        image[top : top + height, left : left + width] = rng.integers(0, 256, 3)
-    else:
-        noise = rng.integers(0, 256, (height, width, 3))
-        image[top : top + height, left : left + width] = noise
-    return image
+def _grey(crops: Tensor) -> Tensor:
+    return crops.mean(dim=1, keepdim=True).expand_as(crops)
+
+
+def _noise(crops: Tensor) -> Tensor:
+    strength = uniform(len(crops), 1, 1, 1, device=crops.device, high=STRONGEST_NOISE)
+    return (crops + strength * torch.randn_like(crops)).clamp(0, 255)
+
+
+def _occlude(crops: Tensor, sides: tuple[float, float]) -> Tensor:
+    """Cover a rectangle with one colour, with noise or with a part of another picture."""
+    count, device = len(crops), crops.device
+    side = uniform(count, 2, 1, device=device, low=sides[0], high=sides[1])
+    start = (1 - side) * uniform(count, 2, 1, device=device)
+    place = (torch.arange(crops.shape[-1], device=device) + 0.5) / crops.shape[-1]
+    inside = (place >= start) & (place < start + side)
+    covered = inside[:, 0, None, None, :] & inside[:, 1, None, :, None]
+    colour = uniform(count, 3, 1, 1, device=device, high=255)
+    which = uniform(count, 1, 1, 1, device=device)
+    cover = torch.where(which < 0.4, 255 * torch.rand_like(crops), crops.roll(1, dims=0))
+    return torch.where(covered, torch.where(which < 0.7, cover, colour), crops)
+
+
+def _edge(crops: Tensor) -> Tensor:
+    """Black from one of the four sides on, which is what lies outside a photograph."""
+    count, size, device = len(crops), crops.shape[-1], crops.device
+    depth = uniform(count, 1, 1, 1, device=device, high=DEEPEST_EDGE)
+    place = ((torch.arange(size, device=device) + 0.5) / size).expand(1, 1, size, size)
+    vertical = uniform(count, 1, 1, 1, device=device) < 0.5
+    opposite = uniform(count, 1, 1, 1, device=device) < 0.5
+    along = torch.where(vertical, place.transpose(2, 3), place)
+    return crops.masked_fill(torch.where(opposite, 1 - along, along) < depth, 0.0)

@@ -23,6 +23,7 @@ from training.errors import DatasetError
 IMAGE_SUFFIXES = (".webp", ".jpg", ".png")
 WFLW_ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 RECTANGLE_FIELDS = 4
+PTS_FILE = re.compile(r"n_points:\s*(\d+)\s*\{([^}]*)\}")
 
 
 class Face(NamedTuple):
@@ -48,18 +49,32 @@ class Face(NamedTuple):
 
     @property
     def photograph(self) -> str:
-        """The photograph that the face was cut from: its name without the face's number."""
-        stem = Path(self.name.split("#")[0]).stem
-        return re.sub(r"(?<=\d)_{1,2}\d+$", "", stem)
+        """The photograph that the face was cut from."""
+        return photograph_of(self.name)
 
 
-class _Annotation(NamedTuple):
+class Annotation(NamedTuple):
     """What a face's annotation says, before its image is read."""
 
     name: str
     picture: Path
     landmarks: NDArray[np.float32]
-    attributes: frozenset[str]
+    attributes: frozenset[str] = frozenset()
+
+    @property
+    def photograph(self) -> str:
+        """The photograph that the face was cut from."""
+        return photograph_of(self.name)
+
+    def read(self) -> Face:
+        """The face with its image. Raises DatasetError."""
+        return Face(self.name, read_image(self.picture), self.landmarks, self.attributes)
+
+
+def photograph_of(name: str) -> str:
+    """The photograph that a face was cut from: the face's name without its number."""
+    stem = Path(name.split("#")[0]).stem
+    return re.sub(r"(?<=\d)_{1,2}\d+$", "", stem)
 
 
 def load_faces(root: Path, sources: Iterable[str], landmark_count: int) -> list[Face]:
@@ -70,40 +85,60 @@ def load_faces(root: Path, sources: Iterable[str], landmark_count: int) -> list[
     annotations = [
         annotation
         for source in sources
-        for annotation in _read_source(root, root / source, landmark_count)
+        for annotation in read_annotations(root, source, landmark_count)
     ]
-    return [
-        Face(a.name, read_image(a.picture), a.landmarks, a.attributes)
-        for a in tqdm(annotations, desc="reading faces", unit="face", mininterval=1)
-    ]
+    return [a.read() for a in tqdm(annotations, desc="reading faces", unit="face", mininterval=1)]
 
 
-def hold_back(faces: Sequence[Face], share: float) -> tuple[list[Face], list[Face]]:
-    """Training and validation faces: about `share` of the photographs, chosen by their names.
+def read_annotations(root: Path, source: str, landmark_count: int) -> list[Annotation]:
+    """What a source below the data's root says of its faces, without their images.
 
-    All faces of one photograph go the same way, in every run and whatever the other sources.
+    Raises DatasetError if the source is empty, or a file is missing, broken or of another markup.
     """
-    parts: tuple[list[Face], list[Face]] = ([], [])
-    for face in faces:
-        parts[zlib.crc32(face.photograph.encode()) < share * 2**32].append(face)
-    return parts
+    path = root / source
+    if path.is_dir():
+        return _read_pts_folder(root, path, landmark_count)
+    if path.is_file():
+        return _read_wflw_list(path, landmark_count)
+    raise DatasetError(f"{path}: no such folder of .pts files and no such list")
+
+
+def landmark_count_of(root: Path, source: str) -> int:
+    """How many landmarks the faces of a source have. Raises DatasetError."""
+    path = root / source
+    if path.is_file():
+        fields = _text(path).splitlines()[:1]
+        numbers = len(fields[0].split()) - 1 if fields else 0
+        return max(0, numbers - RECTANGLE_FIELDS - len(WFLW_ATTRIBUTES)) // 2
+    first = next(iter(sorted(path.glob("*.pts"))), None)
+    if first is None:
+        raise DatasetError(f"{path}: no such list, and no folder of .pts files")
+    return len(read_pts(first))
+
+
+def is_held_back(photograph: str, share: float) -> bool:
+    """Whether a photograph is among the `share` that is held back, by its name alone.
+
+    It is in every run, whatever the other sources, and so are all of its faces.
+    """
+    return zlib.crc32(photograph.encode()) < share * 2**32
 
 
 def read_pts(path: Path) -> NDArray[np.float32]:
     """Landmarks of a `.pts` file as N×2 pixels; the file's own coordinates are 1-based.
 
-    Raises DatasetError.
+    Raises DatasetError, which says what is wrong with the file.
     """
-    try:
-        text = path.read_text()
-        declared = int(text.split("n_points:")[1].split()[0])
-        numbers = text[text.index("{") + 1 : text.index("}")].split()
-        points = np.array(numbers, np.float32).reshape(declared, 2)
-    except (OSError, ValueError, IndexError) as error:
-        raise DatasetError(f"{path}: not a readable .pts file ({error})") from error
-    if not np.isfinite(points).all():
-        raise DatasetError(f"{path}: a coordinate is not a finite number")
-    return points - 1
+    found = PTS_FILE.search(_text(path))
+    if found is None:
+        raise DatasetError(f"{path}: not a .pts file: no line 'n_points: N' and points in {{ }}")
+    declared, numbers = int(found[1]), found[2].split()
+    if len(numbers) != 2 * declared:
+        raise DatasetError(
+            f"{path}: {len(numbers)} numbers between {{ and }}, not the two of each of {declared} "
+            "points"
+        )
+    return _numbers(numbers, str(path)).reshape(declared, 2) - 1
 
 
 def read_image(path: Path) -> Pixels:
@@ -115,15 +150,26 @@ def read_image(path: Path) -> Pixels:
     return pixels  # type: ignore[return-value]
 
 
-def _read_source(root: Path, source: Path, landmark_count: int) -> list[_Annotation]:
-    if source.is_dir():
-        return _read_pts_folder(root, source, landmark_count)
-    if source.is_file():
-        return _read_wflw_list(source, landmark_count)
-    raise DatasetError(f"{source}: no such folder of .pts files and no such list")
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not a text file") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _read_pts_folder(root: Path, folder: Path, landmark_count: int) -> list[_Annotation]:
+def _numbers(fields: Sequence[str], where: str) -> NDArray[np.float32]:
+    try:
+        numbers = np.array(fields, np.float32)
+    except ValueError as error:
+        raise DatasetError(f"{where}: {error}") from error
+    if not np.isfinite(numbers).all():
+        raise DatasetError(f"{where}: a coordinate is not a finite number")
+    return numbers
+
+
+def _read_pts_folder(root: Path, folder: Path, landmark_count: int) -> list[Annotation]:
     annotations = []
     for path in sorted(folder.glob("*.pts")):
         landmarks = read_pts(path)
@@ -134,15 +180,15 @@ def _read_pts_folder(root: Path, folder: Path, landmark_count: int) -> list[_Ann
         if picture is None:
             raise DatasetError(f"{path}: no image of that name beside it")
         name = path.relative_to(root).with_suffix("").as_posix()
-        annotations.append(_Annotation(name, picture, landmarks, frozenset()))
+        annotations.append(Annotation(name, picture, landmarks))
     if not annotations:
         raise DatasetError(f"{folder}: no .pts files")
     return annotations
 
 
-def _read_wflw_list(path: Path, landmark_count: int) -> list[_Annotation]:
+def _read_wflw_list(path: Path, landmark_count: int) -> list[Annotation]:
     """Each line: 2·N coordinates (0-based), rectangle, six flags, image path."""
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    lines = [line for line in _text(path).splitlines() if line.strip()]
     if not lines:
         raise DatasetError(f"{path}: the list is empty")
     images = _image_root(path, lines[0].split()[-1])
@@ -150,17 +196,14 @@ def _read_wflw_list(path: Path, landmark_count: int) -> list[_Annotation]:
     for number, line in enumerate(lines, 1):
         *fields, picture = line.split()
         expected = 2 * landmark_count + RECTANGLE_FIELDS + len(WFLW_ATTRIBUTES)
-        try:
-            numbers = np.array(fields, np.float32)
-        except ValueError as error:
-            raise DatasetError(f"{path}:{number}: {error}") from error
-        if len(numbers) != expected or not np.isfinite(numbers).all():
-            raise DatasetError(f"{path}:{number}: not {expected} finite numbers and a path")
+        if len(fields) != expected:
+            raise DatasetError(f"{path}:{number}: not {expected} numbers and a path")
+        numbers = _numbers(fields, f"{path}:{number}")
         if not (images / picture).exists():
             raise DatasetError(f"{path}:{number}: no image {images / picture}")
         flags = numbers[-len(WFLW_ATTRIBUTES) :]
         annotations.append(
-            _Annotation(
+            Annotation(
                 f"{picture}#{number}",
                 images / picture,
                 numbers[: 2 * landmark_count].reshape(landmark_count, 2),

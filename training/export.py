@@ -40,10 +40,10 @@ def export(
         markup=trained.markup,
         weights_file="model.safetensors",
         sha256=hashlib.sha256(weights).hexdigest(),
-        input=InputContract(),
+        input=InputContract(size_px=trained.input_px),
         box_convention=BoxConvention(),
         training=Training(
-            data=", ".join(trained.sources),
+            data=", ".join(source.path for source in trained.sources),
             terms=terms,
             recipe=recipe.as_posix(),
             hardware=hardware,

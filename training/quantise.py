@@ -107,7 +107,7 @@ def quantise(checkpoint: Path, recipe: Path, data: Path, test_sources: Sequence[
     """
     loaded = Checkpoint.load(checkpoint)
     landmark_count = loaded.markup.landmark_count
-    faces = load_faces(data, Recipe.read(recipe).sources, landmark_count)
+    faces = load_faces(data, Recipe.read(recipe).true_sources, landmark_count)
     test_faces = load_faces(data, test_sources, landmark_count)
     crops = calibration_crops(faces, loaded.manifest.input.size_px)
     model = quantised(converted(loaded), crops)

@@ -1,113 +1,177 @@
-"""A training recipe: everything that decides a run, read from a TOML file.
+"""A training recipe: everything that decides a run, read from a TOML file."""
 
-Plain dataclasses, so that training needs nothing that a plain PyTorch image lacks.
-"""
-
+import math
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from lwbafa.markups import MARKUPS
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from lwbafa.markups import MARKUP_98, MARKUPS
 from lwbafa.network import ARCHITECTURES
 from training.errors import RecipeError
 
+Kind = Literal["true", "converted", "pseudo"]
+"""Where labels come from: people, people's 98 points of which the 68 are taken, a model."""
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How far each augmentation goes; lengths as shares of the crop's side.
+Rarity = Literal["closed_eyes", "open_mouth", "turned"]
+"""What a face may be drawn more often for; `training.sources` tells how it is recognised."""
 
-    The paper's six (section 4.1) at its values, plus scale. Translation, scale and rotation also
-    cover what separates a face detector's box from the landmarks' own.
+_Positive = Annotated[float, Field(gt=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Source:
+    """Faces below the data's folder: a folder of .pts files or a WFLW list.
+
+    A face of weight 2 is drawn twice as often as one of weight 1.
     """
 
-    translation: float = 0.10
-    scale: float = 0.15
-    rotation_degrees: float = 30.0
-    flip_probability: float = 0.5
-    illumination: float = 0.20
-    blur_probability: float = 0.10
-    occlusion_probability: float = 0.30
+    path: str
+    kind: Kind = "true"
+    weight: _Positive = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
+class Augmentation:
+    """How far each augmentation goes and how often; lengths are shares of the crop's side.
+
+    Translation, rotation, flip, illumination, blur and occlusion are the paper's (section 4.1), at
+    its values. Translation, scale and rotation also cover what separates a face detector's box from
+    the landmarks' own. What is 0 costs nothing.
+    """
+
+    translation: Annotated[float, Field(ge=0)] = 0.10
+    """At most, along either axis; small shifts are more frequent than large ones."""
+    scale: Annotated[float, Field(ge=0)] = 0.15
+    """The crop's side is multiplied by e^±scale at most."""
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 30.0
+    flip_probability: _Share = 0.5
+    mix_probability: _Share = 0.0
+    """Another picture shines through, by up to a third."""
+    fewer_pixels_probability: _Share = 0.0
+    """Reduced to a half or a quarter of the pixels along each side, and enlarged again."""
+    blur_probability: _Share = 0.10
+    illumination: _Share = 0.20
+    """Spread of brightness and contrast, and by a quarter of it, of each colour's own."""
+    gamma: Annotated[float, Field(ge=0)] = 0.0
+    """Exponents are e^±gamma at most."""
+    grey_probability: _Share = 0.0
+    noise_probability: _Share = 0.0
+    occlusion_probability: _Share = 0.30
+    occluder_sides: tuple[_Share, _Share] = (0.1, 0.4)
+    """The least and the greatest side of what is covered by a colour, noise or another picture."""
+    edge_probability: _Share = 0.0
+    """The photograph's edge runs through the face: up to 35 % of the crop are black."""
+
+    def __post_init__(self) -> None:
+        if self.occluder_sides[0] > self.occluder_sides[1]:
+            raise ValueError("occluder_sides are the least and the greatest, in this order")
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Phase:
     """A stretch of training at one resolution; optimiser and averaged weights start afresh.
 
     After a linear warm-up the learning rate falls from its peak: by a `cosine` to the final rate,
     or in `steps`, ×0.1 at 60 % and at 80 % of the phase (the paper's epochs 90 and 120 of 150).
+    `shares` says how much of what is drawn is of a kind or a rarity; without it, every face is
+    drawn as often as its source's weight says.
     """
 
-    input_px: int
-    steps: int
-    peak_learning_rate: float
-    warmup_steps: int
-    ema_decay: float
+    input_px: Annotated[int, Field(ge=64, multiple_of=64)]
+    steps: Annotated[int, Field(gt=0)]
+    batch_size: Annotated[int, Field(ge=2)]  # BatchNorm cannot learn from one
+    peak_learning_rate: _Positive
+    warmup_steps: Annotated[int, Field(ge=0)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
     schedule: Literal["cosine", "steps"] = "cosine"
-    final_learning_rate: float = 0.0
+    final_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+    shares: dict[Kind | Rarity, _Positive] = field(default_factory=dict)
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        _require(self.input_px >= 64 and self.input_px % 64 == 0, "input_px: a multiple of 64")
-        _require(self.steps > 0, "steps: above 0")
-        _require(self.peak_learning_rate > 0, "peak_learning_rate: above 0")
-        _require(self.warmup_steps >= 0, "warmup_steps: at least 0")
-        _require(0 <= self.ema_decay < 1, "ema_decay: from 0, below 1")
-        _require(self.schedule in ("cosine", "steps"), "schedule: cosine or steps")
+        if self.shares and not math.isclose(sum(self.shares.values()), 1, abs_tol=1e-6):
+            raise ValueError("shares do not add up to 1")
 
 
-@dataclass(frozen=True)
+def _as_source(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Recipe:
     """Data, losses, optimiser and the phases in order.
 
-    `landmark_loss` is the mean landmark distance, over the crop's side (`crop`) or over the
-    inter-ocular distance (`interocular`). `validation_share` of the photographs is held back.
+    `landmark_loss` is the mean distance over the crop's side (`crop`), over the inter-ocular
+    distance (`interocular`), or Soft-Wing over the inter-ocular distance (`soft-wing`).
+    `heatmap_loss` is the squared error, or Adaptive Wing (`awing`). `validation_share` of the
+    truly labelled photographs is held back.
     """
 
     markup: str
-    sources: tuple[str, ...]
-    phases: tuple[Phase, ...]
+    sources: Annotated[
+        tuple[Annotated[Source, BeforeValidator(_as_source)], ...], Field(min_length=1)
+    ]
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    input_px: int = 256
+    """What the checkpoint reads, and so the last phase."""
     architecture: str = "lwbafa"
-    seed: int = 1
-    batch_size: int = 16
-    accumulated_batches: int = 1
-    landmark_loss: Literal["crop", "interocular"] = "interocular"
-    heatmap_weight: float = 1e-3
-    gradient_clip_norm: float = 5.0
-    adam_betas: tuple[float, float] = (0.9, 0.99)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    validation_share: float = 0.05
-    validate_every_steps: int = 200
+    seed: Annotated[int, Field(ge=0)] = 1
+    stored_px: Annotated[int, Field(ge=64)] = 288
+    """Side of the square that is kept of each photograph, in memory."""
+    landmark_loss: Literal["crop", "interocular", "soft-wing"] = "interocular"
+    heatmap_loss: Literal["squared", "awing"] = "squared"
+    heatmap_weight: Annotated[float, Field(ge=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    gradient_clip_norm: _Positive = 5.0
+    adam_betas: tuple[_Share, _Share] = (0.9, 0.99)
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    validate_every_steps: Annotated[int, Field(gt=0)] = 200
 
     def __post_init__(self) -> None:
-        _require(self.markup in MARKUPS, f"markup: one of {', '.join(MARKUPS)}")
-        _require(self.architecture in ARCHITECTURES, "architecture: lwbafa or bafa")
-        _require(bool(self.sources), "sources: at least one")
-        _require(bool(self.phases), "phases: at least one")
-        _require(self.batch_size > 1, "batch_size: at least 2, for BatchNorm")
-        _require(self.accumulated_batches > 0, "accumulated_batches: above 0")
-        _require(0 <= self.validation_share < 1, "validation_share: from 0, below 1")
-        _require(self.validate_every_steps > 0, "validate_every_steps: above 0")
-        _require(self.landmark_loss in ("crop", "interocular"), "landmark_loss: crop, interocular")
+        if self.markup not in MARKUPS:
+            raise ValueError(f"markup is not one of {', '.join(MARKUPS)}")
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture is not one of {', '.join(ARCHITECTURES)}")
+        if self.markup == MARKUP_98.name and any(s.kind == "converted" for s in self.sources):
+            raise ValueError("98 points cannot be converted from another markup")
+        if self.phases[-1].input_px != self.input_px:
+            raise ValueError(
+                f"the last phase trains at {self.phases[-1].input_px} px, but the checkpoint reads "
+                f"{self.input_px} px: end at input_px, or set input_px"
+            )
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a recipe file. Raises RecipeError."""
+        """Read a recipe file. Raises RecipeError.
+
+        A phase's `augmentation` holds what differs from the recipe's own.
+        """
         try:
             raw = tomllib.loads(path.read_text())
-            raw["phases"] = tuple(Phase(**phase) for phase in raw.get("phases", ()))
-            raw["augmentation"] = Augmentation(**raw.get("augmentation", {}))
-            for name in ("sources", "adam_betas"):
-                if name in raw:
-                    raw[name] = tuple(raw[name])
+            of_all = raw.pop("augmentation", {})
+            for phase in raw.get("phases", ()):
+                phase["augmentation"] = {**of_all, **phase.get("augmentation", {})}
             return cls(**raw)
-        except (OSError, ValueError, TypeError, RecipeError) as error:
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            says = problem["msg"].removeprefix("Value error, ")
+            raise RecipeError(f"{path}: {where}: {says}" if where else f"{path}: {says}") from error
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise RecipeError(f"{path}: {error}") from error
+
+    @property
+    def true_sources(self) -> tuple[str, ...]:
+        """The paths of the sources that people labelled in the recipe's markup."""
+        return tuple(source.path for source in self.sources if source.kind == "true")
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as plain values, to be stored beside what it made."""
         return asdict(self)
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise RecipeError(what)

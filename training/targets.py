@@ -27,22 +27,33 @@ def boundary_curve(points: Tensor) -> Tensor:
     return torch.cat((curve.flatten(1, 2), points[:, -1:]), 1)
 
 
-def boundary_heatmaps(landmarks: Tensor, markup: Markup, size_px: int) -> Tensor:
-    """Targets B×K×size×size for landmarks B×N×2 in [0, 1] of the crop.
+class BoundaryTargets:
+    """Draws a markup's boundaries as heatmaps; holds its indices where the landmarks are.
 
-    exp(−D²/2σ²) where D < 3σ, else 0; D is the distance in heatmap pixels to the boundary's
-    interpolated curve, σ = 1 (Look at Boundary, section 3.1).
+    A list of indices would be copied to the device at each use, which a CUDA graph cannot hold.
     """
-    # Pixel centres sit at integers, the crop's edges half a pixel outside them.
-    pixels = landmarks * size_px - 0.5
-    axis = torch.arange(size_px, device=pixels.device, dtype=pixels.dtype)
-    maps = []
-    for boundary in markup.boundaries:
-        curve = boundary_curve(pixels[:, list(boundary.landmarks)])
-        squared = _squared_distance_to_segments(axis, curve[:, :-1], curve[:, 1:])
-        heat = torch.exp(-squared / (2 * SIGMA_PX**2))
-        maps.append(torch.where(squared < (3 * SIGMA_PX) ** 2, heat, 0.0))
-    return torch.stack(maps, dim=1)
+
+    def __init__(self, markup: Markup, device: torch.device) -> None:
+        self._boundaries = [
+            torch.tensor(boundary.landmarks, device=device) for boundary in markup.boundaries
+        ]
+
+    def heatmaps(self, landmarks: Tensor, size_px: int) -> Tensor:
+        """Targets B×K×size×size for landmarks B×N×2 in [0, 1] of the crop.
+
+        exp(−D²/2σ²) where D < 3σ, else 0; D is the distance in heatmap pixels to the boundary's
+        interpolated curve, σ = 1 (Look at Boundary, section 3.1).
+        """
+        # Pixel centres sit at integers, the crop's edges half a pixel outside them.
+        pixels = landmarks * size_px - 0.5
+        axis = torch.arange(size_px, device=pixels.device, dtype=pixels.dtype)
+        maps = []
+        for indices in self._boundaries:
+            curve = boundary_curve(pixels[:, indices])
+            squared = _squared_distance_to_segments(axis, curve[:, :-1], curve[:, 1:])
+            heat = torch.exp(-squared / (2 * SIGMA_PX**2))
+            maps.append(torch.where(squared < (3 * SIGMA_PX) ** 2, heat, 0.0))
+        return torch.stack(maps, dim=1)
 
 
 def _squared_distance_to_segments(axis: Tensor, start: Tensor, end: Tensor) -> Tensor:

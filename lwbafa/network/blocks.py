@@ -96,7 +96,7 @@ class ShuffleUnit(nn.Module):
         kept, worked = x.chunk(2, dim=1)
         both = torch.cat((kept, self.body(worked)), dim=1)
         if self.last_and_shuffle is None:
-            return F.channel_shuffle(both, groups=2)
+            return _shuffled(both)
         return F.relu(self.last_and_shuffle(both))
 
     def fold(self) -> None:
@@ -111,6 +111,13 @@ class ShuffleUnit(nn.Module):
             self.last_and_shuffle = pointwise(
                 _alternated(kept, worked), _alternated(torch.zeros_like(bias), bias)
             )
+
+
+def _shuffled(x: Tensor) -> Tensor:
+    """The channels of both halves by turns: `F.channel_shuffle`, which forgets channels-last."""
+    batch, channels, height, width = x.shape
+    halves = x.permute(0, 2, 3, 1).reshape(batch, height, width, 2, channels // 2)
+    return halves.transpose(3, 4).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _alternated(even: Tensor, odd: Tensor) -> Tensor:

@@ -241,8 +241,15 @@ class LandmarkStage(nn.Module):
         nn.init.constant_(self.coordinates.bias, 0.5)
 
     def forward(self, shallow: Tensor, deep: Tensor, heatmaps: Tensor) -> Tensor:
+        return self.landmarks(self.branches(shallow, deep, heatmaps))
+
+    def branches(self, shallow: Tensor, deep: Tensor, heatmaps: Tensor) -> list[Tensor]:
+        """The convolutions: three branches of features, B×256×S/16×S/16 each."""
         gate = 2 * torch.sigmoid(self.gate(heatmaps))
-        branches = [self.deep(deep * gate), self.shallow(shallow * gate), self.boundary(heatmaps)]
+        return [self.deep(deep * gate), self.shallow(shallow * gate), self.boundary(heatmaps)]
+
+    def landmarks(self, branches: list[Tensor]) -> Tensor:
+        """What places the points, which half precision would round: B×N×2 of the branches."""
         if branches[0].shape[-1] != GRID:
             branches = [
                 F.interpolate(b, size=(GRID, GRID), mode="bilinear", align_corners=False)

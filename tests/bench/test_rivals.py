@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bench import contenders
-from bench.contenders import MEDIAPIPE_68, WFLW_68
+from bench.contenders import MEDIAPIPE_68
 from bench.rivals import accuracy, errors_of
-from lwbafa.markups import MARKUP_68, MARKUP_98
+from lwbafa.markups import MARKUP_68, MARKUP_98, WFLW_AS_68
 from lwbafa.types import Pixels
 from proof.harness.checkpoints import SHIPPED
 from tests.conftest import ASTRONAUT_POINTS
@@ -32,13 +32,13 @@ def test_mediapipes_counterparts() -> None:
 
 
 def test_wflws_counterparts_mirror_alike_and_share_the_eye_corners() -> None:
-    assert len(set(WFLW_68)) == MARKUP_68.landmark_count
-    for index, counterpart in enumerate(WFLW_68):
-        assert MARKUP_98.flip[counterpart] == WFLW_68[MARKUP_68.flip[index]]
+    assert len(set(WFLW_AS_68)) == MARKUP_68.landmark_count
+    for index, counterpart in enumerate(WFLW_AS_68):
+        assert MARKUP_98.flip[counterpart] == WFLW_AS_68[MARKUP_68.flip[index]]
     for corner, counterpart in zip(
         MARKUP_68.outer_eye_corners, MARKUP_98.outer_eye_corners, strict=True
     ):
-        assert WFLW_68[corner] == counterpart
+        assert WFLW_AS_68[corner] == counterpart
 
 
 def test_the_face_that_lies_on_the_annotated_one_counts(face: Face) -> None:

@@ -1,62 +1,113 @@
-import numpy as np
-import pytest
+"""What happens to the pixels of a crop, each thing by itself."""
 
-from lwbafa.imaging.crop import Crop
-from lwbafa.markups import MARKUP_68
-from lwbafa.types import FaceBox
-from training.augment import flip, training_crop
-from training.datasets import Face
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.augment import distort, triangular, uniform
 from training.recipe import Augmentation
 
-SHARP = Augmentation(blur_probability=0, occlusion_probability=0, illumination=0)
+OFF = Augmentation(flip_probability=0, blur_probability=0, illumination=0, occlusion_probability=0)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def marked() -> Face:
-    """A dark picture with a bright spot on each of 68 scattered landmarks."""
-    rng = np.random.default_rng(0)
-    cells = rng.permutation(100)[:68]
-    points = np.stack((cells % 10, cells // 10), axis=1) * 20.0 + 60
-    image = np.zeros((320, 320, 3), np.uint8)
-    for x, y in points.astype(int):
-        image[y - 2 : y + 3, x - 2 : x + 3] = 255
-    return Face("marked", image, points.astype(np.float32))
+def crops() -> Tensor:
+    """Eight different grey-free crops with structure at every scale."""
+    generator = torch.Generator().manual_seed(0)
+    return 255 * torch.rand(8, 3, 128, 128, generator=generator)
 
 
-def brightness_under(image: np.ndarray, points: np.ndarray) -> list[int]:
-    size = image.shape[0]
-    pixels = np.round(points * size - 0.5).astype(int)
-    inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
-    return [int(image[y, x].max()) for x, y in pixels[inside]]
+def distorted(crops: Tensor, **options: Any) -> Tensor:
+    torch.manual_seed(1)
+    return distort(crops, replace(OFF, **options))
 
 
-def test_landmarks_move_with_the_pixels(marked: Face) -> None:
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        image, points = training_crop(marked, 256, MARKUP_68, SHARP, rng)
-        seen = brightness_under(image, points)
-        assert len(seen) > 40
-        assert np.mean(np.array(seen) > 150) > 0.95
+def test_nothing_asked_for_is_nothing_done(crops: Tensor) -> None:
+    assert distorted(crops) is crops
 
 
-def test_flipped_landmarks_take_their_mirrored_names(marked: Face) -> None:
-    crop = Crop.around(FaceBox.around(marked.landmarks))
-    image = crop.cut(marked.image, 256)
-    points = crop.from_image(marked.landmarks).astype(np.float32)
-    assert min(brightness_under(image, points)) > 200
-    mirrored_image, mirrored = flip(image, points, MARKUP_68)
-    assert min(brightness_under(mirrored_image, mirrored)) > 200
-    again_image, again = flip(mirrored_image, mirrored, MARKUP_68)
-    assert (again_image == image).all()
-    assert np.abs(again - points).max() < 1e-6
-    assert np.abs(mirrored[0] - [1 - points[16, 0], points[16, 1]]).max() < 1e-6
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mix_probability": 1},
+        {"fewer_pixels_probability": 1},
+        {"blur_probability": 1},
+        {"illumination": 0.3},
+        {"gamma": 0.5},
+        {"grey_probability": 1},
+        {"noise_probability": 1},
+        {"occlusion_probability": 1},
+        {"edge_probability": 1},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_each_changes_every_face_within_range_and_by_chance(
+    crops: Tensor, options: dict[str, Any]
+) -> None:
+    changed = distorted(crops, **options)
+    assert changed.shape == crops.shape
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    assert ((changed - crops).abs().amax(dim=(1, 2, 3)) > 1).all()
+    assert torch.equal(changed, distorted(crops, **options))
+    if "grey_probability" not in options:  # there is one grey of a colour
+        assert not torch.equal(changed, distort(crops, replace(OFF, **options)))
 
 
-def test_the_same_seed_gives_the_same_crop(marked: Face) -> None:
-    one, two, other = (
-        training_crop(marked, 64, MARKUP_68, Augmentation(), np.random.default_rng(seed))
-        for seed in (5, 5, 6)
-    )
-    assert (one[0] == two[0]).all()
-    assert (one[1] == two[1]).all()
-    assert (one[0] != other[0]).any()
+def test_a_probability_is_of_each_face_by_itself(crops: Tensor) -> None:
+    many = crops[:, :, :8, :8].repeat(50, 1, 1, 1)
+    grey = distorted(many, grey_probability=0.3)
+    share = (grey[:, 0] == grey[:, 2]).all(dim=(1, 2)).float().mean()
+    assert share == pytest.approx(0.3, abs=0.08)
+
+
+def test_a_blur_averages_neighbours_and_keeps_the_light() -> None:
+    spot = torch.zeros(4, 3, 64, 64)
+    spot[:, :, 20, 30] = 255
+    blurred = distorted(spot, blur_probability=1)
+    assert torch.allclose(blurred.sum(dim=(2, 3)), torch.tensor(255.0), atol=0.1)
+    assert (blurred[:, :, 20, 30] == blurred.amax(dim=(2, 3))).all()
+    assert torch.allclose(blurred[:, :, 20, 29], blurred[:, :, 21, 30])
+    flat = torch.full((2, 3, 64, 64), 100.0)
+    assert torch.allclose(distorted(flat, blur_probability=1), flat, atol=1e-3)
+
+
+def test_an_occluder_is_a_rectangle_of_the_sides_asked_for() -> None:
+    black = torch.zeros(100, 3, 40, 40)
+    covered = distorted(black, occlusion_probability=1, occluder_sides=(0.25, 0.5)).amax(dim=1) > 0
+    for mask in covered:
+        rows, columns = mask.any(dim=1), mask.any(dim=0)
+        if rows.any():  # covered by another picture, which is black too
+            assert 9 <= rows.sum() <= 21
+            assert 9 <= columns.sum() <= 21
+            assert mask[rows][:, columns].float().mean() > 0.99
+    assert 0.5 < covered.any(dim=(1, 2)).float().mean() < 0.9
+
+
+def test_an_edge_blackens_one_side_up_to_a_third() -> None:
+    white = torch.full((200, 3, 40, 40), 255.0)
+    black = distorted(white, edge_probability=1)[:, 0] == 0
+    touched = [
+        black[:, 0].all(1),
+        black[:, -1].all(1),
+        black[:, :, 0].all(1),
+        black[:, :, -1].all(1),
+    ]
+    some = black.any(dim=(1, 2))
+    assert (torch.stack(touched).sum(dim=0)[some] == 1).all()
+    assert all(40 > side.sum() > 20 or side.sum() > 20 for side in touched)
+    assert black.float().mean(dim=(1, 2)).max() <= 0.35
+
+
+@pytest.mark.parametrize("draw", [uniform, triangular])
+def test_chance_fills_its_range(draw: Callable[..., Tensor]) -> None:
+    numbers = draw(10_000, device=CPU)
+    low = 0.0 if draw is uniform else -1.0
+    assert low <= numbers.min() < low + 0.05
+    assert 0.95 < numbers.max() < 1
+    assert numbers.mean() == pytest.approx((low + 1) / 2, abs=0.03)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import FACE_DATA, needs_face_data
-from training.datasets import Face, hold_back, load_faces, read_pts
+from training.datasets import is_held_back, landmark_count_of, load_faces, photograph_of, read_pts
 from training.errors import DatasetError
 
 PTS = "version: 1\nn_points: 2\n{{\n1.0 1.0\n{} 7.25\n}}\n"
@@ -28,16 +28,30 @@ def test_points_become_zero_based(tmp_path: Path) -> None:
     assert face.image.shape == (9, 9, 3)
 
 
-@pytest.mark.parametrize("annotation", ["", "n_points: 3\n{\n1 1\n}", PTS.format("x")])
-def test_a_broken_annotation_is_named(tmp_path: Path, annotation: str) -> None:
+@pytest.mark.parametrize(
+    ("annotation", "says"),
+    [
+        ("", "not a .pts file: no line 'n_points: N'"),
+        ("n_points: 1\n1 1\n", "not a .pts file"),
+        ("n_points: 3\n{\n1 1\n}", "2 numbers between { and }, not the two of each of 3 points"),
+        (PTS.format("x"), "could not convert string to float: 'x'"),
+        (PTS.format("nan"), "a coordinate is not a finite number"),
+    ],
+)
+def test_a_broken_annotation_is_named(tmp_path: Path, annotation: str, says: str) -> None:
     root = folder_with(tmp_path, annotation)
-    with pytest.raises(DatasetError, match=r"one\.pts"):
+    with pytest.raises(DatasetError, match=re.escape("one.pts: " + says)):
         load_faces(root, ["set"], 2)
 
 
-def test_not_a_number_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="finite"):
-        read_pts(folder_with(tmp_path, PTS.format("nan")) / "set" / "one.pts")
+def test_a_file_that_holds_no_text_is_named(tmp_path: Path) -> None:
+    root = folder_with(tmp_path, "")
+    for name in ("set/one.pts", "list.txt"):
+        (root / name).write_bytes(b"\xff\xd8\xff\xe0")
+        with pytest.raises(DatasetError, match=f"{name}: not a text file"):
+            load_faces(root, [name.removesuffix("/one.pts")], 2)
+    with pytest.raises(DatasetError, match="cannot be read: No such file"):
+        read_pts(root / "absent.pts")
 
 
 def test_a_missing_image_a_wrong_count_and_an_empty_folder_are_named(tmp_path: Path) -> None:
@@ -79,8 +93,11 @@ def test_a_wflw_list_is_read_as_it_is(tmp_path: Path) -> None:
     ("line", "says"),
     [
         (wflw_line("7--Cheering/b.png"), "list.txt:2: no image"),
-        (wflw_line("7--Cheering/a.png", count=97), "list.txt:2: not 206 finite numbers"),
-        (wflw_line("7--Cheering/a.png", flags="0 0 0 0 0 nan"), "list.txt:2: not 206 finite"),
+        (wflw_line("7--Cheering/a.png", count=97), "list.txt:2: not 206 numbers"),
+        (
+            wflw_line("7--Cheering/a.png", flags="0 0 0 0 0 nan"),
+            "list.txt:2: a coordinate is not a finite",
+        ),
         (wflw_line("7--Cheering/a.png", flags="0 0 x 0 0 0"), "list.txt:2: could not convert"),
     ],
 )
@@ -101,10 +118,6 @@ def test_training_and_test_share_no_photograph() -> None:
     assert not train & test
 
 
-def face_named(name: str) -> Face:
-    return Face(name, np.zeros((4, 4, 3), np.uint8), np.zeros((68, 2), np.float32))
-
-
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -114,19 +127,25 @@ def face_named(name: str) -> Face:
     ],
 )
 def test_faces_of_one_photograph_are_known_as_such(one: str, other: str) -> None:
-    assert face_named(one).photograph == face_named(other).photograph
+    assert photograph_of(one) == photograph_of(other)
 
 
 def test_photographs_with_numbered_names_are_not_one() -> None:
     names = ("300w/lfpw/trainset/image_0001", "300w/lfpw/trainset/image_0002")
-    assert len({face_named(name).photograph for name in names}) == 2
+    assert len({photograph_of(name) for name in names}) == 2
 
 
-def test_holding_back_divides_by_photograph_and_always_the_same_way() -> None:
-    faces = [face_named(f"set/{photograph}_{n}") for photograph in range(500) for n in (1, 2)]
-    train, validation = hold_back(faces, 0.1)
-    assert sorted(f.name for f in train + validation) == sorted(f.name for f in faces)
-    assert not {f.photograph for f in train} & {f.photograph for f in validation}
-    assert 60 < len(validation) < 140
-    assert hold_back(faces[::-1], 0.1)[1] == validation[::-1]
-    assert hold_back(faces, 0)[1] == []
+def test_a_share_of_the_photographs_is_held_back_and_always_the_same() -> None:
+    held_back = {n for n in range(1000) if is_held_back(str(n), 0.1)}
+    assert 60 < len(held_back) < 140
+    assert held_back < {n for n in range(1000) if is_held_back(str(n), 0.2)}
+    assert not any(is_held_back(str(n), 0) for n in range(1000))
+
+
+def test_how_many_landmarks_a_source_has_is_seen_from_it(tmp_path: Path) -> None:
+    root = folder_with(tmp_path, PTS.format(4.5))
+    wflw_list(root, wflw_line("7--Cheering/a.png"))
+    assert landmark_count_of(root, "set") == 2
+    assert landmark_count_of(root, "WFLW_annotations/list.txt") == 98
+    with pytest.raises(DatasetError, match="absent: no such list"):
+        landmark_count_of(root, "absent")

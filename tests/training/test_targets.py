@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from lwbafa.markups import MARKUP_68, MARKUPS, Markup
-from training.targets import boundary_curve, boundary_heatmaps
+from training.targets import BoundaryTargets, boundary_curve
+
+
+def boundary_heatmaps(points: torch.Tensor, markup: Markup, size_px: int) -> torch.Tensor:
+    return BoundaryTargets(markup, torch.device("cpu")).heatmaps(points, size_px)
 
 
 def random_faces(markup: Markup, count: int = 2) -> torch.Tensor:
@@ -29,13 +33,13 @@ def test_a_straight_boundary_stays_straight() -> None:
 @pytest.mark.parametrize("markup", MARKUPS.values(), ids=lambda m: m.name)
 def test_peaks_lie_on_the_boundary_and_far_pixels_are_zero(markup: Markup) -> None:
     points = random_faces(markup)
-    maps = boundary_heatmaps(points, markup, 64)
-    assert maps.shape == (2, len(markup.boundaries), 64, 64)
+    maps = boundary_heatmaps(points, markup, 32)
+    assert maps.shape == (2, len(markup.boundaries), 32, 32)
     for k, boundary in enumerate(markup.boundaries):
-        curve = boundary_curve(points[:1, list(boundary.landmarks)])[0] * 64 - 0.5
+        curve = boundary_curve(points[:1, list(boundary.landmarks)])[0] * 32 - 0.5
         corners = curve.numpy()
         dense = np.concatenate([np.linspace(a, b, 50) for a, b in pairwise(corners)])
-        grid = np.stack(np.meshgrid(np.arange(64), np.arange(64)), -1)
+        grid = np.stack(np.meshgrid(np.arange(32), np.arange(32)), -1)
         distance = np.linalg.norm(grid[:, :, None] - dense, axis=-1).min(-1)
         expected = np.where(distance < 3, np.exp(-(distance**2) / 2), 0)
         settled = np.abs(distance - 3) > 0.02  # the cut at 3σ itself may fall either way

@@ -6,18 +6,19 @@ Every run keeps our recipe's first phase but for one thing, which is as in the p
 measured on the validation faces. Short runs show what helps early, not where a long one ends.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
 from tabulate import tabulate
 
-from lwbafa.markups import MARKUPS
-from training.datasets import load_faces
-from training.recipe import Augmentation, Recipe
+from training.recipe import Augmentation, Phase, Recipe
+from training.sources import read_sources
 from training.train import Trainer
 
 FULL_PX = 256
+
+PAPERS_AUGMENTATION = Augmentation(scale=0.0)
 
 
 def variants(recipe: Recipe, steps: int) -> dict[str, Recipe]:
@@ -26,7 +27,7 @@ def variants(recipe: Recipe, steps: int) -> dict[str, Recipe]:
     phase = replace(
         recipe.phases[0], steps=steps, warmup_steps=steps // 10, ema_decay=1 - 20 / steps
     )
-    ours = replace(recipe, phases=(phase,), validate_every_steps=steps)
+    ours = replace(recipe, phases=(phase,), input_px=phase.input_px, validate_every_steps=steps)
     affordable = max(1, steps * phase.input_px**2 // FULL_PX**2)
     full = replace(
         phase,
@@ -43,8 +44,23 @@ def variants(recipe: Recipe, steps: int) -> dict[str, Recipe]:
         ),
         "Adam at 1e-4, betas (.5, .9)": replace(ours, phases=(slow,), adam_betas=(0.5, 0.9)),
         "no averaged weights": replace(ours, phases=(replace(phase, ema_decay=0.0),)),
-        "no change of scale": replace(ours, augmentation=replace(Augmentation(), scale=0.0)),
-        "256 px from the start, as many pixels": replace(ours, phases=(full,)),
+        "256 px from the start, as many pixels": replace(ours, phases=(full,), input_px=FULL_PX),
+        **{
+            f"the paper's {name}": replace(ours, phases=(variant,))
+            for name, variant in _augmented_less(phase).items()
+        },
+    }
+
+
+def _augmented_less(phase: Phase) -> dict[str, Phase]:
+    """The phase with each augmentation that is not as in the paper taken back, by its name."""
+    papers = {f.name: getattr(PAPERS_AUGMENTATION, f.name) for f in fields(PAPERS_AUGMENTATION)}
+    return {
+        name.replace("_", " "): replace(
+            phase, augmentation=replace(phase.augmentation, **{name: value})
+        )
+        for name, value in papers.items()
+        if getattr(phase.augmentation, name) != value
     }
 
 
@@ -55,7 +71,7 @@ def measure_departures(recipe: Path, data: Path, runs: Path, steps: int) -> None
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ours = Recipe.read(recipe)
-    faces = load_faces(data, ours.sources, MARKUPS[ours.markup].landmark_count)
+    faces = read_sources(data, ours)
     rows = []
     for number, (name, variant) in enumerate(variants(ours, steps).items()):
         run = runs / str(number)
