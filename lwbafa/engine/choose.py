@@ -87,7 +87,13 @@ def has_cuda() -> bool:
 def _on_cpu(name: EngineName, checkpoint: Checkpoint, options: EngineOptions) -> Engine:
     if name not in ENGINES:
         raise LoadError(f"there is no engine {name}; there are: {', '.join(ENGINES)}")
-    create: Callable[[EngineName, Checkpoint, int], Engine] = import_module(ENGINES[name]).create
+    try:
+        create: Callable[[EngineName, Checkpoint, int], Engine]
+        create = import_module(ENGINES[name]).create
+    except ModuleNotFoundError as error:
+        raise LoadError(
+            f"engine {name} needs the package {error.name}, which is not installed"
+        ) from error
     return create(name, checkpoint, options.threads or granted_cpus())
 
 

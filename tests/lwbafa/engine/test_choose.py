@@ -1,11 +1,13 @@
 """Which engine is built under which settings and measured accuracies."""
 
+import sys
+
 import pytest
 import torch
 
 from lwbafa.checkpoint import Accuracy, Checkpoint, EngineCheck, EngineName, Manifest
 from lwbafa.engine import choose, openvino_engine
-from lwbafa.engine.choose import EngineOptions, choose_device, create_engine
+from lwbafa.engine.choose import ENGINES, EngineOptions, choose_device, create_engine
 from lwbafa.errors import LoadError
 from proof.harness.checkpoints import SHIPPED
 
@@ -140,6 +142,15 @@ def test_int8_that_a_checkpoint_lacks_cannot_be_asked_for(manifest: Manifest) ->
 def test_an_engine_that_there_is_not_is_named(checkpoint: Checkpoint) -> None:
     with pytest.raises(LoadError, match="no engine onnx; there are: openvino-int8, "):
         create_engine(checkpoint, EngineOptions("onnx"))
+
+
+def test_an_engine_whose_package_is_not_installed_is_told(
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Checkpoint
+) -> None:
+    monkeypatch.delitem(sys.modules, ENGINES["torch"], raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(LoadError, match="engine torch needs the package torch, which is not"):
+        create_engine(checkpoint, EngineOptions("torch"))
 
 
 def test_device_choice() -> None:
