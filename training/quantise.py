@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lwbafa.checkpoint import Checkpoint
+from lwbafa.checkpoint import Checkpoint, Manifest
+from lwbafa.imaging.crop import Crop
 from lwbafa.quiet_openvino import ops, ov
 from training.checkpoint_folder import draft, write_manifest, write_model
 from training.convert import converted
@@ -53,10 +54,11 @@ nothing, since there it adds within a convolution.
 """
 
 
-def calibration_crops(faces: Sequence[Face], size_px: int) -> NDArray[np.uint8]:
-    """Crops evenly taken from all sources, as they are served: uint8 N×size_px×size_px×3."""
+def calibration_crops(faces: Sequence[Face], manifest: Manifest) -> NDArray[np.uint8]:
+    """Crops evenly taken from all sources, cut as the manifest has them served: uint8 N×S×S×3."""
+    scale, size_px = manifest.box_convention.crop_scale, manifest.input.size_px
     chosen = np.linspace(0, len(faces) - 1, min(len(faces), CALIBRATION_CROPS)).astype(int)
-    return np.stack([faces[i].crop.cut(faces[i].image, size_px) for i in chosen])
+    return np.stack([Crop.around(faces[i].box, scale).cut(faces[i].image, size_px) for i in chosen])
 
 
 def quantised(model: ov.Model, crops: NDArray[np.uint8]) -> ov.Model:
@@ -109,7 +111,7 @@ def quantise(checkpoint: Path, recipe: Path, data: Path, test_sources: Sequence[
     landmark_count = loaded.markup.landmark_count
     faces = load_faces(data, Recipe.read(recipe).true_sources, landmark_count)
     test_faces = load_faces(data, test_sources, landmark_count)
-    crops = calibration_crops(faces, loaded.manifest.input.size_px)
+    crops = calibration_crops(faces, loaded.manifest)
     model = quantised(converted(loaded), crops)
     with draft(checkpoint) as folder:
         files = write_model(folder, "int8", model)

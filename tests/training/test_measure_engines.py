@@ -5,13 +5,11 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lwbafa.checkpoint import Checkpoint
-from lwbafa.engine.choose import EngineOptions, create_engine
+from lwbafa.checkpoint import BoxConvention, Checkpoint, InputContract
 from lwbafa.face import AlignedFace
 from lwbafa.imaging.crop import Crop
 from lwbafa.markups import MARKUP_68
@@ -19,7 +17,6 @@ from lwbafa.quiet_openvino import ov
 from lwbafa.types import FaceBox, Pixels
 from proof.harness import ROOT
 from proof.harness.checkpoints import SHIPPED
-from tests.conftest import ASTRONAUT_POINTS
 from training.__main__ import main
 from training.checkpoint_folder import draft, write_manifest, write_model
 from training.convert import converted
@@ -27,8 +24,6 @@ from training.datasets import Face, load_faces
 from training.evaluate import BoxResult, Measured
 from training.measure_engines import heatmap_difference, measure_engines, summary
 from training.quantise import calibration_crops, quantised
-
-BOX = FaceBox.around(np.array(list(ASTRONAUT_POINTS.values())))
 
 SKIPPED_SUM = re.compile(r"hourglasses\.\d/aten::add/Add(_\d)?$")
 
@@ -38,21 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the shipped checkpoint to write into."""
     copy = tmp_path_factory.mktemp("store") / "checkpoint"
     return Path(shutil.copytree(SHIPPED, copy))
-
-
-@pytest.fixture(scope="module")
-def data(folder: Path, astronaut: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A source of one face, annotated by the network itself and then moved by three pixels."""
-    root = tmp_path_factory.mktemp("data")
-    (root / "set").mkdir()
-    engine = create_engine(Checkpoint.load(folder), EngineOptions("torch", "cpu"))
-    crop = Crop.around(BOX)
-    (answer,) = engine.align([crop.cut(astronaut, 256)])
-    lines = [f"{x + 4} {y + 1}" for x, y in crop.to_image(answer.points)]  # .pts are 1-based
-    text = "\n".join(["version: 1", "n_points: 68", "{", *lines, "}"])
-    (root / "set" / "astronaut.pts").write_text(text)
-    cv2.imwrite(str(root / "set" / "astronaut.png"), cv2.cvtColor(astronaut, cv2.COLOR_RGB2BGR))
-    return root
 
 
 def added_by(node: ov.Node) -> set[str]:
@@ -81,12 +61,25 @@ def test_heatmaps_are_compared_face_by_face() -> None:
     assert heatmap_difference(one, one) == 0
 
 
+def test_int8_is_calibrated_on_the_crops_that_the_manifest_has_served(
+    folder: Path, data: Path, astronaut: Pixels
+) -> None:
+    faces = load_faces(data, ["set"], 68)
+    manifest = Checkpoint.load(folder).manifest
+    other = manifest.model_copy(
+        update={"input": InputContract(size_px=128), "box_convention": BoxConvention(crop_scale=2)}
+    )
+    (crop,) = calibration_crops(faces, other)
+    np.testing.assert_array_equal(crop, Crop.around(faces[0].box, 2).cut(astronaut, 128))
+    (crop,) = calibration_crops(faces, manifest)
+    np.testing.assert_array_equal(crop, Crop.around(faces[0].box).cut(astronaut, 256))
+
+
 def test_int8_is_made_of_the_weights_and_measured_with_the_other_engines(
     folder: Path, data: Path
 ) -> None:
-    crops = calibration_crops(load_faces(data, ["set"], 68), 256)
-    assert crops.shape == (1, 256, 256, 3)
     checkpoint = Checkpoint.load(folder)
+    crops = calibration_crops(load_faces(data, ["set"], 68), checkpoint.manifest)
     model = converted(checkpoint)
     files = {"fp32_model": write_model(folder, "fp32", model)}
     int8 = quantised(model, crops)

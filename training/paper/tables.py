@@ -1,34 +1,27 @@
-"""The paper's tables 1 to 4 with our own row, measured now, beside the published ones.
+"""The paper's tables 1 to 4, every printed row, with our own and the rivals' rows.
 
-    python -m training tables --checkpoint model_store/lwbafa-300w68 --data DIR
+    python -m training tables --checkpoint model_store/lwbafa-300w68 --data DIR \
+        [--rivals FILE] [--markdown docs/tables.md]
 
-A dash is a figure that was neither measured here nor is at hand from the paper. Our rows say which
-faces they were measured on: where these are not all of a benchmark's, the figures are near
-neighbours, not comparable to the second decimal.
+Each row says whether it was printed or measured, and on what. Where our faces are not all of a
+benchmark's, the figures are near neighbours, not comparable to the second decimal: the challenging
+set, the whole of 300-W and WFLW's test faces are not at hand, so no row of ours stands there.
 """
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from tabulate import tabulate
-from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
 from lwbafa.aligner import FaceAligner
-from lwbafa.checkpoint import InputContract
-from lwbafa.cpus import granted_cpus
 from lwbafa.engine.choose import EngineOptions
-from lwbafa.markups import MARKUP_98
-from lwbafa.network import ARCHITECTURES, BoundaryAwareNetwork
 from training.datasets import WFLW_ATTRIBUTES, load_faces
+from training.errors import TrainingError
 from training.evaluate import BoxResult, measure, with_boxes
-
-Row = Mapping[str, float | str]
+from training.paper.cost import cost_rows
+from training.paper.rivals import read_rivals
+from training.paper.table import Row, Tables, published
 
 
 class Split(NamedTuple):
@@ -39,121 +32,110 @@ class Split(NamedTuple):
 
 
 SPLITS = {
-    "300w-68": Split("300w/helen/testset", "Helen's {} test faces"),
-    "wflw-98": Split("wflw/WFLW_annotations/list_98pt_rect_attr_val.txt", "{} validation faces"),
+    "300w-68": Split("300w/helen/testset", "{} Helen test faces"),
+    "wflw-98": Split(
+        "wflw/WFLW_annotations/list_98pt_rect_attr_val.txt", "{} of our own validation faces"
+    ),
 }
-FPS_ROUNDS = 30
+"""By markup. Helen's test faces are a part of 300-W's common set; WFLW has no validation faces."""
 
-# Published, as the paper prints them (LAB's 62.3 in table 3 is a misprint of 6.32).
-TABLE_1: dict[str, Row] = {
-    "HRNetV2": {"common": 2.87},
-    "PIPNet": {"common": 2.78},
-    "AWing": {"common": 2.72},
-    "BAFA": {"common": 2.71},
-    "LW-BAFA": {"common": 2.78},
-}
-TABLE_2: dict[str, Row] = {"LW-BAFA": {}}
-TABLE_3: dict[str, Row] = {"LAB": {"blur": 6.32}, "LW-BAFA": {}}
-TABLE_4: dict[str, Row] = {
-    "PIPNet": {"FPS": 51.2},
-    "BAFA": {"parameters, M": 19.96, "GMACs": 22.23, "FPS": 32.1},
-    "LW-BAFA": {"parameters, M": 9.48, "GMACs": 11.4, "FPS": 34.1},
-}
+INTRODUCTION = """\
+# The paper's tables, with our rows
+
+`python -m training tables --markdown docs/tables.md` writes this page ([all of its
+options](../CONTRIBUTING.md#training)). Figures are *printed* in the paper, or *measured* by us on
+what the row names.
+
+Our faces are parts of the benchmarks, so measured rows are near neighbours of the printed ones,
+not comparable to the second decimal. No row of ours stands under the challenging set, the whole of
+300-W or WFLW's test faces: the data at hand cannot give them.
+"""
 
 
-def table(title: str, columns: Sequence[str], rows: Mapping[str, Row]) -> str:
-    """Rows under a title; what a row does not hold is a dash."""
-    cells = [[name, *(row.get(column) for column in columns)] for name, row in rows.items()]
-    return f"{title}\n{tabulate(cells, ('', *columns), floatfmt='.2f', missingval='–')}"
-
-
-def accuracy_tables(result: BoxResult, markup: str) -> str:
-    """Tables 1 to 3; our row stands in those of the checkpoint's own benchmark."""
-    ours = f"ours, {SPLITS[markup].faces.format(len(result.faces))}"
-    whole = result.accuracy("all")
-    of_300w: dict[str, Row] = {}
-    of_wflw: dict[str, Row] = {}
-    subsets: dict[str, Row] = {}
+def with_accuracy(tables: Tables, model: str, markup: str, results: Sequence[BoxResult]) -> Tables:
+    """The tables with a checkpoint's rows, one per kind of box, where its markup's faces belong."""
+    whole, by_attribute = [], []
+    for result in results:
+        row = result.accuracy("all")
+        missed = f", {result.missed} not found" if result.missed else ""
+        on = f"{SPLITS[markup].faces.format(row.faces)}{missed}, {result.box} box"
+        nme = f"{row.nme_percent:.2f}"
+        if markup == "300w-68":
+            figures = {"common": nme}
+        else:
+            figures = {
+                "NME %": nme,
+                "FR %": f"{row.failure_rate_percent:.2f}",
+                "AUC": f"{row.auc:.4f}",
+            }
+        whole.append(Row(model, figures, "measured", on))
+        if attributes := _nme_by_attribute(result):
+            by_attribute.append(Row(model, attributes, "measured", on))
     if markup == "300w-68":
-        of_300w[ours] = {"common": whole.nme_percent}
-    else:
-        of_wflw[ours] = {
-            "NME": whole.nme_percent,
-            "FR": whole.failure_rate_percent,
-            "AUC": 100 * whole.auc,
-        }
-        nme = {
-            name: 100 * float(np.mean([m.nme for m in result.faces if name in m.face.attributes]))
-            for name in WFLW_ATTRIBUTES
-            if any(name in m.face.attributes for m in result.faces)
-        }
-        subsets[ours] = {"all": whole.nme_percent, **nme}
-    return "\n\n".join(
-        (
-            table(
-                "Table 1. 300-W, NME % over the inter-ocular distance",
-                ("common", "challenging", "full"),
-                TABLE_1 | of_300w,
-            ),
-            table(
-                "Table 2. WFLW, whole test set: NME %, failures above 10 %, AUC %",
-                ("NME", "FR", "AUC"),
-                TABLE_2 | of_wflw,
-            ),
-            table(
-                "Table 3. WFLW, NME % by attribute",
-                ("all", *WFLW_ATTRIBUTES),
-                TABLE_3 | subsets,
-            ),
-        )
+        return tables._replace(of_300w=tables.of_300w.with_rows(whole))
+    return tables._replace(
+        of_wflw=tables.of_wflw.with_rows(whole),
+        by_attribute=tables.by_attribute.with_rows(by_attribute),
     )
 
 
-def cost_table() -> str:
-    """Table 4: LW-BAFA and BAFA with 98 points, one crop a pass, alternating on one device."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(granted_cpus())
-    size_px = InputContract().size_px
-    crop = torch.rand(1, 3, size_px, size_px, device=device)
-    networks = {
-        "ours, BAFA": BoundaryAwareNetwork(ARCHITECTURES["bafa"], MARKUP_98),
-        "ours, LW-BAFA": BoundaryAwareNetwork(ARCHITECTURES["lwbafa"], MARKUP_98),
+def _nme_by_attribute(result: BoxResult) -> dict[str, str]:
+    errors = {
+        name: [face.nme for face in result.faces if name in face.face.attributes]
+        for name in WFLW_ATTRIBUTES
     }
-    rows: dict[str, dict[str, float]] = {}
-    for name, network in networks.items():
-        network.to(device).eval()
-        with FlopCounterMode(display=False) as counter:
-            network(crop)
-        rows[name] = {
-            "parameters, M": sum(p.numel() for p in network.parameters()) / 1e6,
-            "GMACs": counter.get_total_flops() / 2e9,
-        }
-    seconds: dict[str, list[float]] = {name: [] for name in networks}
-    for _ in tqdm(range(FPS_ROUNDS), desc="timing", unit="round", mininterval=1):
-        for name, network in networks.items():
-            seconds[name].append(_seconds(network, crop))
-    for name, taken in seconds.items():
-        rows[name]["FPS"] = 1 / median(taken)
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"{granted_cpus()} CPU cores"
-    title = f"Table 4. Cost, 98 points. FPS: the paper's on an RTX 3090, ours eager on {where}"
-    return table(title, ("parameters, M", "GMACs", "FPS"), TABLE_4 | rows)
+    return {name: f"{100 * np.mean(some):.2f}" for name, some in errors.items() if some}
 
 
-@torch.inference_mode()
-def _seconds(network: BoundaryAwareNetwork, crop: torch.Tensor) -> float:
-    started = time.perf_counter()
-    network(crop).points.cpu()
-    return time.perf_counter() - started
+def measured(tables: Tables, checkpoint: Path, data: Path) -> Tables:
+    """The tables with the rows of a checkpoint, measured now by PyTorch.
 
-
-def print_tables(checkpoint: Path, data: Path) -> None:
-    """Measure the checkpoint and the two networks, print the four tables.
-
-    Raises LoadError or DatasetError.
+    Raises LoadError, DatasetError, or TrainingError for a markup that is in none of the tables.
     """
     aligner = FaceAligner.load(checkpoint, engine=EngineOptions("torch"))
-    markup = aligner.checkpoint.markup
+    manifest, markup = aligner.checkpoint.manifest, aligner.checkpoint.markup
+    if markup.name not in SPLITS:
+        raise TrainingError(f"{checkpoint}: the paper has no table for {markup.name}")
     faces = load_faces(data, [SPLITS[markup.name].source], markup.landmark_count)
-    own_boxes, _ = with_boxes(faces, aligner.detector)
-    (by_landmarks,) = measure(aligner, [own_boxes])
-    print(accuracy_tables(by_landmarks, markup.name), cost_table(), sep="\n\n")
+    results = measure(aligner, with_boxes(faces, aligner.detector))
+    return with_accuracy(tables, f"{manifest.name} {manifest.version}", markup.name, results)
+
+
+def print_tables(
+    checkpoints: Sequence[Path],
+    data: Path,
+    rivals: Path | None = None,
+    markdown: Path | None = None,
+) -> None:
+    """Measure the checkpoints and the two networks, print the four tables, write them as Markdown.
+
+    Raises LoadError, DatasetError or TrainingError.
+    """
+    others = read_rivals(rivals) if rivals else None
+    tables = published()
+    for checkpoint in checkpoints:
+        tables = measured(tables, checkpoint, data)
+    tables = tables._replace(of_cost=tables.of_cost.with_rows(cost_rows()))
+    notes = []
+    if others:
+        tables = tables._replace(
+            of_300w=tables.of_300w.with_rows(others.of_300w),
+            of_wflw=tables.of_wflw.with_rows(others.of_wflw),
+            of_cost=tables.of_cost.with_rows(others.of_cost),
+        )
+        notes = others.notes
+    for table in tables:
+        print(table.title, table.text("simple"), table.note, sep="\n", end="\n\n")
+    print(*notes, sep="\n\n")
+    if markdown:
+        markdown.write_text(as_markdown(tables, notes))
+
+
+def as_markdown(tables: Tables, notes: Sequence[str]) -> str:
+    """A page of all tables, and of the benches' notes on the libraries in them."""
+    parts = [INTRODUCTION.rstrip()]
+    for table in tables:
+        parts += [f"## {table.title}", table.text("github"), *([table.note] if table.note else [])]
+    if notes:
+        parts += ["## The other libraries", *notes]
+    return "\n\n".join(parts) + "\n"
