@@ -9,12 +9,12 @@ import pytest
 from proof.harness import ROOT
 
 PACKAGES = ("lwbafa", "app", "training", "bench", "proof", "model_store")
-HTTP = ("starlette", "fastapi", "uvicorn", "httpx")
+HTTP = ("starlette", "fastapi", "uvicorn", "httpx", "requests", "aiohttp", "http", "urllib")
 
 NEVER = {
     "the library knows no service, no HTTP and no event loop": (
         "lwbafa",
-        ("app", "training", "bench", "proof", "tests", "asyncio", *HTTP),
+        (*("app", "training", "bench", "proof", "tests"), "asyncio", "pydantic_settings", *HTTP),
     ),
     "a checkpoint knows no engine": ("lwbafa.checkpoint", ("lwbafa.engine",)),
     "an engine knows no settings": ("lwbafa.engine", ("app", "pydantic_settings")),
@@ -30,6 +30,9 @@ NEVER = {
     "proofs lean on no bench": ("proof", ("bench",)),
 }
 """A rule: which modules, and what they never import, directly or inside a function."""
+
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
+"""The ways to read an environment variable, all of `os`."""
 
 TORCH_IN = ("lwbafa.network", "lwbafa.engine.torch_engine", "lwbafa.engine.cuda_engine")
 TORCH_WHEN_ASKED_IN = ("lwbafa.checkpoint", "lwbafa.engine.choose")
@@ -58,19 +61,32 @@ def imports(source: str, *, at_the_head: bool = False) -> Iterator[str]:
     for node in _nodes(ast.parse(source), at_the_head):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "imports name their module in full: no rule sees `from . import`"
+            assert not node.level, (
+                "imports name their module in full: no rule sees `from .a import`"
+            )
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _nodes(tree: ast.AST, at_the_head: bool) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            child = ast.Module(child.orelse, [])
         if at_the_head and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         yield child
         yield from _nodes(child, at_the_head)
+
+
+def reads_environment(source: str) -> bool:
+    """Whether a module mentions what reads an environment variable."""
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT)
+        or (isinstance(node, ast.alias) and node.name in ENVIRONMENT)
+        for node in ast.walk(ast.parse(source))
+    )
 
 
 def within(name: str, packages: tuple[str, ...]) -> bool:
@@ -119,7 +135,7 @@ def test_never(rule: str) -> None:
 
 
 def test_pytorch_is_imported_only_where_an_engine_needs_it() -> None:
-    torch = ("torch", "safetensors", "lwbafa.network", "lwbafa.engine.torch_engine")
+    torch = ("torch", "safetensors", *TORCH_IN)
     for module, source in sources().items():
         if not within(module, ("lwbafa", "app")) or within(module, TORCH_IN):
             continue
@@ -129,14 +145,41 @@ def test_pytorch_is_imported_only_where_an_engine_needs_it() -> None:
         assert not found or module in TORCH_WHEN_ASKED_IN, (module, found)
 
 
+def test_the_library_reads_no_environment_variable() -> None:
+    modules = sources()
+    reading = {module for module, source in modules.items() if reads_environment(source)}
+    assert [module for module in reading if within(module, ("lwbafa",))] == []
+    assert reading, "the tools do, so the rule sees something"
+
+
 def test_no_modules_import_each_other() -> None:
     assert circles(sources()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nos.environ['A']",
+        "from os import getenv as g",
+        "def f():\n    import os\n    return os.getenv('A')",
+    ],
+)
+def test_reading_the_environment_is_found(source: str) -> None:
+    assert reads_environment(source)
+    assert not reads_environment("import os\nos.cpu_count()")
+
+
+@pytest.mark.parametrize("source", ["from . import a", "from .a import b", "from .. import a"])
+def test_an_import_that_no_rule_would_see_is_refused(source: str) -> None:
+    with pytest.raises(AssertionError, match="in full"):
+        list(imports(source))
 
 
 def test_a_broken_rule_and_a_circle_are_found() -> None:
     modules = {
         "lwbafa.a": "def f():\n    from app import settings\n",
         "lwbafa.b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import app\n",
+        "lwbafa.c": "if TYPE_CHECKING:\n    import app\nelse:\n    import app.x\n",
         "app.c": "import app.d",
         "app.d": "from app import c",
         "app.e": "def f():\n    import app.c",
@@ -144,5 +187,6 @@ def test_a_broken_rule_and_a_circle_are_found() -> None:
     assert broken(modules, "lwbafa", ("app",)) == [
         "lwbafa.a imports app",
         "lwbafa.a imports app.settings",
+        "lwbafa.c imports app.x",
     ]
     assert circles(modules) == [["app.c", "app.d", "app.c"]]

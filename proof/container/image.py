@@ -5,7 +5,8 @@ from proof.harness.target import REFERENCE, content, until
 from proof.harness.wire import Caller
 from proof.promises.promises import Promise, at_most, exactly
 
-LARGEST_MIB = 600
+LARGEST_MIB = 500
+LARGEST_RESIDENT_MIB = 550
 HEALTH_LIMIT_S = 60
 
 
@@ -31,7 +32,7 @@ async def run() -> list[Promise]:
         at_most("image without its base", await own_mib(), LARGEST_MIB, "MiB", whole=facts["Size"]),
         exactly("user", facts["Config"]["User"], "10001:10001"),
         at_most("ready after, one CPU, nothing writable", seconds, 60, "s"),
-        at_most("resident memory when ready", resident_mib, 600, "MiB"),
+        at_most("resident memory when ready, one CPU", resident_mib, LARGEST_RESIDENT_MIB, "MiB"),
         exactly("faces found in a photograph", faces, 1),
         exactly("healthy by its own check", became_healthy, True),
         exactly("exit status after SIGTERM", status, 0),

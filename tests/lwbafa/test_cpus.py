@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lwbafa.cpus import granted_cpus
+from lwbafa.cpus import granted_cpus, has_vnni
 
 
 def test_at_least_one_cpu_is_granted() -> None:
@@ -29,3 +29,22 @@ def test_the_quota_of_either_cgroup_version_is_kept(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
     assert granted_cpus(tmp_path) == granted
+
+
+@pytest.mark.parametrize(
+    ("flags", "exact"),
+    [
+        ("sse4_2 avx2 avx512f avx512_vnni", True),
+        ("sse4_2 avx2 avx_vnni", True),
+        ("sse4_2 avx2 avx512f avx512bw", False),
+        ("sse4_2 avx2 avx_vnni_int8", False),
+    ],
+)
+def test_int8_is_exact_where_the_cpu_says_so(tmp_path: Path, flags: str, exact: bool) -> None:
+    cpu_info = tmp_path / "cpuinfo"
+    cpu_info.write_text(f"processor\t: 0\nmodel name\t: A CPU\nflags\t\t: fpu {flags} fma\n\n" * 2)
+    assert has_vnni(cpu_info) is exact
+
+
+def test_where_the_system_does_not_tell_int8_is_not_trusted(tmp_path: Path) -> None:
+    assert not has_vnni(tmp_path / "cpuinfo")
