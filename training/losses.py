@@ -9,8 +9,6 @@ from lwbafa.markups import Markup
 from lwbafa.network import Prediction
 from training.recipe import Recipe
 
-STACK_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
-
 SOFT_WING_LINEAR_PX, SOFT_WING_WIDTH_PX, SOFT_WING_EPSILON_PX = 2.0, 20.0, 0.5
 SOFT_WING_CROP_PX = 256.0
 
@@ -34,10 +32,11 @@ def alignment_loss(
     else:
         landmark_loss = soft_wing(points, truth, markup)
     of_maps = adaptive_wing if recipe.heatmap_loss == "awing" else squared_error
+    heatmaps = prediction.heatmaps
     heatmap_loss = torch.stack(
         [
-            weight * of_maps(heatmap, target)
-            for weight, heatmap in zip(STACK_WEIGHTS, prediction.heatmaps, strict=True)
+            number / len(heatmaps) * of_maps(heatmap, target)
+            for number, heatmap in enumerate(heatmaps, start=1)
         ]
     ).sum(dim=0)
     return (landmark_loss + recipe.heatmap_weight * heatmap_loss).mean()

@@ -141,6 +141,13 @@ class Recipe:
             raise ValueError(f"architecture is not one of {', '.join(ARCHITECTURES)}")
         if self.markup == MARKUP_98.name and any(s.kind == "converted" for s in self.sources):
             raise ValueError("98 points cannot be converted from another markup")
+        multiple = ARCHITECTURES[self.architecture].input_multiple_px
+        for number, phase in enumerate(self.phases, start=1):
+            if phase.input_px % multiple:
+                raise ValueError(
+                    f"phase {number} trains at {phase.input_px} px, but {self.architecture} reads "
+                    f"multiples of {multiple} px"
+                )
         if self.phases[-1].input_px != self.input_px:
             raise ValueError(
                 f"the last phase trains at {self.phases[-1].input_px} px, but the checkpoint reads "

@@ -102,7 +102,9 @@ class TrainingStep:
 
     def _run(self) -> None:
         crops, points = self.crops(self._chosen)
-        target = self._targets.heatmaps(points, self._phase.input_px // 4)
+        target = self._targets.heatmaps(
+            points, self._phase.input_px // self._network.architecture.map_stride
+        )
         self._network.train()
         prediction = predict(self._network, crops)
         loss = alignment_loss(prediction, points, target, self._markup, self._recipe)

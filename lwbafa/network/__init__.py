@@ -1,10 +1,7 @@
 """The LW-BAFA network, in PyTorch; knows no files and no device."""
 
+from lwbafa.network.architectures import ARCHITECTURES, BAFA, LITE, LW_BAFA, Architecture
 from lwbafa.network.network import (
-    ARCHITECTURES,
-    BAFA,
-    LW_BAFA,
-    Architecture,
     BoundaryAwareNetwork,
     Prediction,
     fold_for_inference,
@@ -14,6 +11,7 @@ from lwbafa.network.network import (
 __all__ = [
     "ARCHITECTURES",
     "BAFA",
+    "LITE",
     "LW_BAFA",
     "Architecture",
     "BoundaryAwareNetwork",

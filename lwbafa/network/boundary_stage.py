@@ -1,4 +1,4 @@
-"""Stage 1: boundary heatmaps from four stacked hourglasses (paper, section 3.1).
+"""Stage 1: boundary heatmaps from stacked hourglasses (paper, section 3.1).
 
 The paper fixes the hourglass with ShuffleNetV2 units on its decoder side and what SDFusion is made
 of (two 1×1 convolutions, a residual module, pyramid pooling, attention from predicted heatmaps).
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwbafa.network.architectures import Architecture
 from lwbafa.network.blocks import ConvNorm, Residual, ShuffleUnit, pointwise
 
 PYRAMID_BINS = (1, 2, 4, 8)
@@ -129,24 +130,27 @@ def _enlarging_matrix(bins: int, size: int) -> Tensor:
 class BoundaryStage(nn.Module):
     """Image to boundary heatmaps.
 
-    Input 3×S×S, S divisible by 64. Returns the shallow features C×S/4×S/4, the
-    final deep features C×S/4×S/4 and the raw heatmaps K×S/4×S/4 of all four hourglasses, last one
-    best.
+    Input 3×S×S, S divisible by 64. Returns the shallow features C×s×s, the final deep features
+    C×s×s and the raw heatmaps K×s×s of all hourglasses, last one best; s is S over the
+    architecture's `map_stride`.
     """
 
-    def __init__(
-        self, width: int, boundaries: int, preprocessing_bottleneck: float, shuffle_decoder: bool
-    ) -> None:
+    def __init__(self, shape: Architecture, boundaries: int) -> None:
         super().__init__()
+        width, stem, bottleneck = shape.width, shape.stem_width, shape.preprocessing_bottleneck
         decoder: Callable[[int], nn.Module] = (
-            ShuffleUnit if shuffle_decoder else lambda channels: Residual(channels, channels)
+            ShuffleUnit if shape.shuffle_decoder else lambda channels: Residual(channels, channels)
         )
-        self.stem = ConvNorm(3, 64, 7, 2)
-        self.pre1 = Residual(64, 128, preprocessing_bottleneck)
-        self.pre2 = Residual(128, 128, preprocessing_bottleneck)
-        self.pre3 = Residual(128, width, preprocessing_bottleneck)
-        self.hourglasses = nn.ModuleList(Hourglass(width, decoder) for _ in range(4))
-        self.fusions = nn.ModuleList(SDFusion(width, boundaries) for _ in range(3))
+        self.stem = ConvNorm(3, stem, 7, shape.map_stride // 2)
+        self.pre1 = Residual(stem, 2 * stem, bottleneck)
+        self.pre2 = Residual(2 * stem, 2 * stem, bottleneck)
+        self.pre3 = Residual(2 * stem, width, bottleneck)
+        self.hourglasses = nn.ModuleList(
+            Hourglass(width, decoder) for _ in range(shape.hourglasses)
+        )
+        self.fusions = nn.ModuleList(
+            SDFusion(width, boundaries) for _ in range(shape.hourglasses - 1)
+        )
         self.final = ConvNorm(width, width)
         self.heatmap = heatmap_head(width, boundaries)
 
@@ -154,10 +158,10 @@ class BoundaryStage(nn.Module):
         x = F.max_pool2d(self.pre1(self.stem(image)), 2)
         shallow = x = self.pre3(self.pre2(x))
         heatmaps = []
-        for hourglass, fusion in zip(self.hourglasses[:3], self.fusions, strict=True):
+        for hourglass, fusion in zip(self.hourglasses[:-1], self.fusions, strict=True):
             x, intermediate = fusion(x, hourglass(x))
             heatmaps.append(intermediate)
-        deep = self.final(self.hourglasses[3](x))
+        deep = self.final(self.hourglasses[-1](x))
         heatmaps.append(self.heatmap(deep))
         return shallow, deep, heatmaps
 

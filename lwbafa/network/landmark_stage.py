@@ -9,36 +9,41 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lwbafa.network.architectures import Architecture
 from lwbafa.network.blocks import BlurPool, ConvNorm
 
 GRID = 16
-WIDTH = 256
+TOKEN_WIDTH = GRID * GRID
+"""A landmark's token is its own map."""
 
 
 class GuidedBranch(nn.Sequential):
-    """64×64 features to 256 channels on the 16×16 grid, with anti-aliased halvings."""
+    """Boundary-stage features to `outputs` channels on the 16×16 grid, with anti-aliased halvings.
 
-    def __init__(self, inputs: int, widths: tuple[int, int]) -> None:
+    Of one or two halvings, the first comes after the first convolution.
+    """
+
+    def __init__(self, inputs: int, widths: tuple[int, int], outputs: int, halvings: int) -> None:
         first, second = widths
         super().__init__(
             ConvNorm(inputs, first, 3),
             BlurPool(first),
             ConvNorm(first, second, 3),
-            BlurPool(second),
-            ConvNorm(second, WIDTH),
+            BlurPool(second) if halvings == 2 else nn.Identity(),
+            ConvNorm(second, outputs),
         )
 
 
 class AxisProfile(nn.Module):
     """Mean over one axis of a branch, then a grouped 1-D convolution and a sigmoid.
 
-    B×256×16×16 to B×256×1×16 (`axis` 2) or B×256×16×1 (`axis` 3).
+    B×F×16×16 to B×F×1×16 (`axis` 2) or B×F×16×1 (`axis` 3).
     """
 
-    def __init__(self, axis: int) -> None:
+    def __init__(self, width: int, axis: int) -> None:
         super().__init__()
         self.axis = axis
-        self.conv = nn.Conv1d(WIDTH, WIDTH, 3, padding=1, groups=32)
+        self.conv = nn.Conv1d(width, width, 3, padding=1, groups=32)
 
     def forward(self, branch: Tensor) -> Tensor:
         # The 1-D weights in two dimensions, since one would cost changes of layout there and back.
@@ -53,18 +58,18 @@ class AxisProfile(nn.Module):
 class SAFeature(nn.Module):
     """Cross-gates three branches by outer products of their profiles, fuses by self-attention.
 
-    Three B×256×16×16 in, B×256×16×16 out.
+    Three B×F×16×16 in, B×F×16×16 out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.rows = nn.ModuleList(AxisProfile(axis=3) for _ in range(3))
-        self.columns = nn.ModuleList(AxisProfile(axis=2) for _ in range(3))
-        self.fuse = ConvNorm(6 * WIDTH, WIDTH)
-        self.positions = nn.Parameter(torch.zeros(GRID * GRID, WIDTH))
-        self.norm = nn.LayerNorm(WIDTH)
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.out = nn.Linear(WIDTH, WIDTH)
+        self.rows = nn.ModuleList(AxisProfile(width, axis=3) for _ in range(3))
+        self.columns = nn.ModuleList(AxisProfile(width, axis=2) for _ in range(3))
+        self.fuse = ConvNorm(6 * width, width)
+        self.positions = nn.Parameter(torch.zeros(GRID * GRID, width))
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
         nn.init.normal_(self.positions, std=0.02)
 
     def forward(self, branches: list[Tensor]) -> Tensor:
@@ -76,12 +81,12 @@ class SAFeature(nn.Module):
         x = self.fuse(torch.cat((*branches, *crossed), dim=1))
         tokens = x.flatten(2).transpose(1, 2) + self.positions
         q, k, v = (
-            t.reshape(*t.shape[:2], 4, WIDTH // 4).transpose(1, 2)
+            t.reshape(*t.shape[:2], 4, -1).transpose(1, 2)
             for t in self.qkv(self.norm(tokens)).chunk(3, dim=2)
         )
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         tokens = torch.add(tokens, self.out(attended))
-        return tokens.transpose(1, 2).reshape(-1, WIDTH, GRID, GRID)
+        return tokens.transpose(1, 2).reshape(*tokens.shape[::2], GRID, GRID)
 
 
 class GroupLinear(nn.Module):
@@ -126,7 +131,7 @@ class DExTra(nn.Module):
 
     def __init__(self, shapes: tuple[tuple[int, int, int], ...]) -> None:
         super().__init__()
-        self.reduce = nn.Sequential(nn.Linear(WIDTH, 128), nn.LayerNorm(128), nn.GELU())
+        self.reduce = nn.Sequential(nn.Linear(TOKEN_WIDTH, 128), nn.LayerNorm(128), nn.GELU())
         self.layers = nn.ModuleList(GroupLinear(*shape) for shape in shapes)
         self.merge = nn.Sequential(nn.Linear(256, 128), nn.LayerNorm(128), nn.GELU())
 
@@ -143,12 +148,15 @@ class DeLighTBlock(nn.Module):
 
     def __init__(self, shapes: tuple[tuple[int, int, int], ...]) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(WIDTH)
+        self.attention_norm = nn.LayerNorm(TOKEN_WIDTH)
         self.dextra = DExTra(shapes)
         self.qkv = nn.Linear(128, 384)
-        self.out = nn.Linear(128, WIDTH)
+        self.out = nn.Linear(128, TOKEN_WIDTH)
         self.ffn = nn.Sequential(
-            nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH // 4), nn.GELU(), nn.Linear(64, WIDTH)
+            nn.LayerNorm(TOKEN_WIDTH),
+            nn.Linear(TOKEN_WIDTH, TOKEN_WIDTH // 4),
+            nn.GELU(),
+            nn.Linear(64, TOKEN_WIDTH),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -172,14 +180,14 @@ DELIGHT_SHAPES = (
 
 
 class DeLighTHead(nn.Module):
-    """One token per landmark from its own 16×16 map, refined by three DeLighT blocks: B×N×256."""
+    """One token per landmark from its own 16×16 map, refined by DeLighT blocks: B×N×256."""
 
-    def __init__(self, landmarks: int) -> None:
+    def __init__(self, width: int, landmarks: int, blocks: int) -> None:
         super().__init__()
-        self.maps = nn.Conv2d(WIDTH, landmarks, 1)
+        self.maps = nn.Conv2d(width, landmarks, 1)
         self.embedding = nn.Parameter(torch.zeros(landmarks, GRID * GRID))
-        self.blocks = nn.Sequential(*(DeLighTBlock(shapes) for shapes in DELIGHT_SHAPES))
-        self.norm = nn.LayerNorm(WIDTH)
+        self.blocks = nn.Sequential(*(DeLighTBlock(shapes) for shapes in DELIGHT_SHAPES[:blocks]))
+        self.norm = nn.LayerNorm(TOKEN_WIDTH)
         nn.init.normal_(self.embedding, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -190,9 +198,9 @@ class DeLighTHead(nn.Module):
 class TransformerHead(nn.Module):
     """BAFA's vanilla Transformer: 256 position tokens encoded, N learned queries decoded."""
 
-    def __init__(self, landmarks: int) -> None:
+    def __init__(self, width: int, landmarks: int) -> None:
         super().__init__()
-        shape = {"d_model": WIDTH, "nhead": 8, "dim_feedforward": 512, "dropout": 0.0}
+        shape = {"d_model": width, "nhead": 8, "dim_feedforward": 512, "dropout": 0.0}
         options = {"batch_first": True, "norm_first": True}
         self.encoder = nn.Sequential(
             *(nn.TransformerEncoderLayer(**shape, **options) for _ in range(2))  # type: ignore[arg-type]
@@ -201,8 +209,8 @@ class TransformerHead(nn.Module):
             nn.TransformerDecoderLayer(**shape, **options)  # type: ignore[arg-type]
             for _ in range(3)
         )
-        self.queries = nn.Parameter(torch.zeros(landmarks, WIDTH))
-        self.norm = nn.LayerNorm(WIDTH)
+        self.queries = nn.Parameter(torch.zeros(landmarks, width))
+        self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.queries, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -220,23 +228,25 @@ class LandmarkStage(nn.Module):
     it, so that the head's weights serve every resolution.
     """
 
-    def __init__(
-        self,
-        width: int,
-        boundaries: int,
-        landmarks: int,
-        deep_widths: tuple[int, int],
-        shallow_widths: tuple[int, int],
-        delight_head: bool,
-    ) -> None:
+    def __init__(self, shape: Architecture, boundaries: int, landmarks: int) -> None:
         super().__init__()
-        self.gate = nn.Conv2d(boundaries, width, 1)
-        self.deep = GuidedBranch(width, deep_widths)
-        self.shallow = GuidedBranch(width, shallow_widths)
-        self.boundary = GuidedBranch(boundaries, (64, 128))
-        self.sa_feature = SAFeature()
-        self.head = DeLighTHead(landmarks) if delight_head else TransformerHead(landmarks)
-        self.coordinates = nn.Linear(WIDTH, 2)
+        self.gate = nn.Conv2d(boundaries, shape.width, 1)
+
+        def branch(inputs: int, widths: tuple[int, int]) -> GuidedBranch:
+            return GuidedBranch(inputs, widths, shape.feature_width, shape.halvings)
+
+        self.deep = branch(shape.width, shape.deep_widths)
+        self.shallow = branch(shape.width, shape.shallow_widths)
+        self.boundary = branch(boundaries, shape.boundary_widths)
+        self.sa_feature = SAFeature(shape.feature_width)
+        self.head = (
+            DeLighTHead(shape.feature_width, landmarks, shape.delight_blocks)
+            if shape.delight_blocks
+            else TransformerHead(shape.feature_width, landmarks)
+        )
+        self.coordinates = nn.Linear(
+            TOKEN_WIDTH if shape.delight_blocks else shape.feature_width, 2
+        )
         nn.init.normal_(self.coordinates.weight, std=0.01)
         nn.init.constant_(self.coordinates.bias, 0.5)
 
@@ -244,7 +254,7 @@ class LandmarkStage(nn.Module):
         return self.landmarks(self.branches(shallow, deep, heatmaps))
 
     def branches(self, shallow: Tensor, deep: Tensor, heatmaps: Tensor) -> list[Tensor]:
-        """The convolutions: three branches of features, B×256×S/16×S/16 each."""
+        """The convolutions: three branches of features, B×F×S/16×S/16 each."""
         gate = 2 * torch.sigmoid(self.gate(heatmaps))
         return [self.deep(deep * gate), self.shallow(shallow * gate), self.boundary(heatmaps)]
 

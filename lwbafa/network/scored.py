@@ -23,7 +23,7 @@ class ScoredNetwork(nn.Module):
         self, network: BoundaryAwareNetwork, markup: Markup, contract: InputContract
     ) -> None:
         super().__init__()
-        fold_for_inference(network.eval(), contract.size_px)
+        fold_for_inference(network.eval(), contract.size_px // network.architecture.map_stride)
         self.network = network
         self.contract = contract
         on_boundary = torch.zeros(len(markup.boundaries), markup.landmark_count, dtype=torch.bool)

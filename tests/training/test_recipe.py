@@ -76,6 +76,7 @@ def test_a_source_may_be_a_path_alone_and_a_phase_states_what_it_does_otherwise(
         ("ema_decay = 0.9\n[[", "ema_decay = 0.9\nshares = {any=1}\n[[", "phases.0.shares.any"),
         ('kind = "pseudo"', 'kind = "guess"', "sources.1.kind: Input should be 'true'"),
         ("scale = 0.3", "occluder_sides = [0.6, 0.2]", "the least and the greatest"),
+        ("markup", 'architecture = "lwbafa-lite"\nmarkup', "lwbafa-lite reads multiples of 128 px"),
         ("markup", "nonsense", "nonsense|markup"),
         ("markup =", "markup", "Expected '='"),
     ],

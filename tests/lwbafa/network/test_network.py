@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, Markup
 from lwbafa.network import (
+    ARCHITECTURES,
     BAFA,
     LW_BAFA,
     Architecture,
@@ -41,21 +42,21 @@ def test_size_and_work_are_within_one_percent_of_the_paper(architecture: Archite
     assert (parameters, macs) == pytest.approx(PAPER[architecture.name], rel=0.01)
 
 
-@pytest.mark.parametrize("architecture", [LW_BAFA, BAFA], ids=lambda a: a.name)
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
 @pytest.mark.parametrize("markup", MARKUPS.values(), ids=lambda m: m.name)
 def test_shapes(architecture: Architecture, markup: Markup) -> None:
     network = seeded(architecture, markup).eval()
     with torch.inference_mode():
-        for side in (128, 64):
+        for side in (256, architecture.input_multiple_px):
             prediction = network(torch.zeros(2, 3, side, side))
             boundaries = len(markup.boundaries)
             assert prediction.points.shape == (2, markup.landmark_count, 2)
             assert [tuple(h.shape) for h in prediction.heatmaps] == [
-                (2, boundaries, side // 4, side // 4)
-            ] * 4
+                (2, boundaries, *[side // architecture.map_stride] * 2)
+            ] * architecture.hourglasses
 
 
-@pytest.mark.parametrize("architecture", [LW_BAFA, BAFA], ids=lambda a: a.name)
+@pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
 def test_folding_changes_no_output(architecture: Architecture) -> None:
     network = seeded(architecture, MARKUP_68)
     crops = torch.randn(2, 3, 256, 256)
@@ -65,11 +66,11 @@ def test_folding_changes_no_output(architecture: Architecture) -> None:
             network(crops)  # so that the running statistics are not the initial ones
         network.eval()
         folded = copy.deepcopy(network)
-        fold_for_inference(folded, 256)
+        fold_for_inference(folded, 256 // architecture.map_stride)
         before, after = network(crops), folded(crops)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     units = [m for m in folded.modules() if isinstance(m, ShuffleUnit)]
-    assert len(units) == (16 if architecture.shuffle_decoder else 0)
+    assert len(units) == (4 * architecture.hourglasses if architecture.shuffle_decoder else 0)
     assert all(unit.last_and_shuffle is not None for unit in units)
     assert torch.allclose(before.points, after.points, atol=1e-5)
     for ours, theirs in zip(before.heatmaps, after.heatmaps, strict=True):
@@ -98,7 +99,7 @@ def test_a_folded_unit_says_the_same(
         before = unit(*maps)
         folded = copy.deepcopy(unit)
         for _ in range(2):  # once more changes nothing
-            fold_for_inference(folded, 256)
+            fold_for_inference(folded, 64)
         after = folded(*maps)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
     assert getattr(unit, merged) is None
@@ -133,7 +134,7 @@ def test_group_linear_shuffles_groups_into_each_other() -> None:
 @pytest.mark.parametrize("axis", [2, 3])
 def test_a_profile_is_a_one_dimensional_convolution_of_the_mean_over_its_axis(axis: int) -> None:
     torch.manual_seed(0)
-    profile = AxisProfile(axis)
+    profile = AxisProfile(256, axis)
     branch = torch.randn(2, 256, 16, 16)
     with torch.inference_mode():
         expected = torch.sigmoid(profile.conv(branch.mean(dim=axis))).unsqueeze(axis)

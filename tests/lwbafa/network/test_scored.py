@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lwbafa.checkpoint import InputContract
 from lwbafa.markups import MARKUP_68, MARKUP_98, Markup
-from lwbafa.network import Prediction
+from lwbafa.network import LW_BAFA, Prediction
 from lwbafa.network.scored import ScoredNetwork
 
 
@@ -20,6 +20,7 @@ class Known(nn.Module):
     def __init__(self, points: Tensor, heatmaps: Tensor) -> None:
         super().__init__()
         self.points, self.heatmaps = points, heatmaps
+        self.architecture = LW_BAFA
 
     def forward(self, crops: Tensor) -> Prediction:
         count = crops.shape[0]
