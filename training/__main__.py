@@ -58,6 +58,41 @@ def train(**options: Any) -> None:
 @main.command()
 @checkpoint
 @data
+@click.option("--photographs", type=FOLDER, required=True, help="Folder of unlabelled faces.")
+@click.option(
+    "--true-source",
+    "true_sources",
+    multiple=True,
+    required=True,
+    help="Labelled faces below the data's folder, to fit the map on; may be given again.",
+)
+@click.option(
+    "--evaluation-source",
+    "evaluation_sources",
+    multiple=True,
+    required=True,
+    help="Faces that must not be learnt from, below the data's folder; may be given again.",
+)
+@click.option(
+    "--out", type=FOLDER, required=True, help="Folder for the labels; run again, goes on."
+)
+@click.option(
+    "--most-disagreement",
+    type=click.FloatRange(min=0, min_open=True),
+    default=6.0,
+    show_default=True,
+    help="Between the teachers, in percent of the inter-ocular distance.",
+)
+def teach(**options: Any) -> None:
+    """Label a folder of photographs, by MediaPipe and a checkpoint, where both agree."""
+    from training.teach import teach
+
+    teach(**options)
+
+
+@main.command()
+@checkpoint
+@data
 @click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="torch", show_default=True)
 @test_sources
 @click.option("--curve", type=FILE, help="Draw the cumulative error distribution into this PNG.")
@@ -109,8 +144,17 @@ def measure_engines(**options: Any) -> None:
 
 
 @main.command()
-@checkpoint
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    type=FOLDER,
+    multiple=True,
+    required=True,
+    help="A checkpoint's folder; may be given again, for the other markup.",
+)
 @data
+@click.option("--rivals", type=FILE, help="What the benches `rivals` and `accuracy` wrote.")
+@click.option("--markdown", type=FILE, help="Write the tables into this page too.")
 def tables(**options: Any) -> None:
     """Print the paper's tables with our own rows, measured now."""
     from training.paper.tables import print_tables
