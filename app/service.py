@@ -55,7 +55,7 @@ class Service:
     def start(self) -> None:
         """Begin to warm up; `readiness` tells when it is done."""
         self._device.start()
-        side = self.settings.detection_longest_side_px
+        side = self._detector.longest_side_px
         # Each worker loads a detector of its own, so that no caller pays for it.
         self._workers.warm_up(lambda: self._detector.detect(np.zeros((side, side, 3), np.uint8)))
 

@@ -62,12 +62,16 @@ class Settings(BaseSettings):
         le=256,
         description="Threads that decode, detect and draw; 0 takes one per granted CPU",
     )
-    detector: str = Field("centerface", description=f"What finds faces: {', '.join(DETECTORS)}")
+    detector: str = Field("yunet", description=f"What finds faces: {', '.join(DETECTORS)}")
     detector_file: Path | None = Field(
         None, description="The detector's network; by default the model store's"
     )
-    detection_longest_side_px: int = Field(
-        640, ge=64, le=2048, description="Photographs are shrunk to this longest side for detection"
+    detection_longest_side_px: int | None = Field(
+        None,
+        ge=64,
+        le=2048,
+        description="Photographs are shrunk to this longest side for detection; by default the "
+        "detector's own",
     )
     detection_score_threshold: float | None = Field(
         None,

@@ -82,10 +82,11 @@ class FaceAligner:
     ) -> list[AlignedFace]:
         """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8).
 
-        Without `boxes` (left, top, width, height in upright pixels, around the landmarks) the
-        `max_faces` largest faces are found and answered, largest first; with them, those faces in
-        their order. Raises PhotographError, OSError for a path, ValueError for an array that is no
-        picture, InvalidBox, InferenceFailed, DeviceLost.
+        Without `boxes` the `max_faces` largest faces are found and answered, largest first; with
+        them, those faces in their order. A box is left, top, width, height in upright pixels,
+        around the landmarks, and the degrees that it is turned, if it is. Raises PhotographError,
+        OSError for a path, ValueError for an array that is no picture, InvalidBox, InferenceFailed,
+        DeviceLost.
         """
         chosen = None if boxes is None else [FaceBox(*box) for box in boxes]
         prepared = self.prepare(Photograph.open(photograph), chosen, max_faces)
@@ -170,8 +171,8 @@ def refuse_misplaced(boxes: Sequence[FaceBox], upright_size: tuple[int, int]) ->
     width, height = upright_size
     for index, box in enumerate(boxes):
         # Pixel centres are at integers: the picture begins at −0.5 and ends half a pixel early.
-        right, bottom = box.x + box.width, box.y + box.height
-        touches = box.x < width - 0.5 and box.y < height - 0.5 and min(right, bottom) > -0.5
+        left, top, right, bottom = box.bounds
+        touches = left < width - 0.5 and top < height - 0.5 and min(right, bottom) > -0.5
         if not touches:
             raise InvalidBox(f"boxes[{index}] lies outside the {width} × {height} image.")
         if max(box.width, box.height) > LARGEST_BOX * max(width, height):

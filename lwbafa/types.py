@@ -3,6 +3,8 @@
 Coordinates are pixels, x to the right and y down; (0, 0) is the centre of the top left pixel.
 """
 
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,15 +18,40 @@ Points = NDArray[np.floating]
 
 
 class FaceBox(NamedTuple):
-    """A face's bounding box in image pixels: left, top, width, height.
+    """A face's bounding box in image pixels: left, top, width, height, and how far it is turned.
 
-    It encloses the landmarks: from the outer brow line down to the chin, from ear to ear.
+    It encloses the landmarks: from the outer brow line down to the chin, from ear to ear. The box
+    of a turned face is the upright rectangle turned clockwise about its centre by `roll_degrees`.
     """
 
     x: float
     y: float
     width: float
     height: float
+    roll_degrees: float = 0.0
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Of the rectangle, turned or not."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the upright rectangle around it."""
+        x, y = self.center
+        angle = math.radians(self.roll_degrees)
+        cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+        half_width = (self.width * cos + self.height * sin) / 2
+        half_height = (self.width * sin + self.height * cos) / 2
+        return x - half_width, y - half_height, x + half_width, y + half_height
+
+    @classmethod
+    def centered(
+        cls, center: Iterable[float], width: float, height: float, roll_degrees: float = 0.0
+    ) -> "FaceBox":
+        """The box of a size about a centre (2)."""
+        x, y = (float(value) for value in center)
+        return cls(x - width / 2, y - height / 2, width, height, roll_degrees)
 
     @classmethod
     def around(cls, points: Points) -> "FaceBox":

@@ -31,7 +31,7 @@ from proof.harness.faulty_service import faulty_engine
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 
-SMALL = Architecture("small", 64, 0.25, True, (64, 64), (64, 64), True)
+SMALL = Architecture("small", 64, 0.25, True, (64, 64), (64, 64), 3)
 FIVE = Markup(
     name="five",
     flip=(1, 0, 2, 4, 3),
@@ -62,6 +62,7 @@ class OneBox:
     """A detector that always finds the same face."""
 
     longest_side_px = 640
+    clear_score = 0.5
 
     def detect(self, image: Pixels) -> list[Detection]:  # noqa: ARG002
         return [Detection(BOX, 0.9)]

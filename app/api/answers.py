@@ -20,7 +20,7 @@ from app.pipeline import AlignedPhotograph
 from lwbafa.checkpoint import Checkpoint
 from lwbafa.face import AlignedFace, draw_faces
 from lwbafa.imaging.crop import Crop
-from lwbafa.imaging.draw import heatmap_image, png
+from lwbafa.imaging.draw import heatmap_image, leveled, png
 from lwbafa.imaging.photograph import Frame, Photograph
 from lwbafa.types import FaceBox
 
@@ -45,9 +45,11 @@ def face_answers(aligned: AlignedPhotograph, frame: Frame, heatmap: bool) -> lis
 
 def _face(face: AlignedFace, photograph: Photograph, frame: Frame, heatmap: bool) -> Face:
     points = photograph.points_from_upright(face.landmarks, frame)
+    box = photograph.box_from_upright(face.box, frame)
     answer = Face(
         box=FaceBoxOut(
-            **_box(photograph.box_from_upright(face.box, frame)).model_dump(),
+            **_box(box).model_dump(),
+            roll_degrees=round(box.roll_degrees, 3),
             score=None if face.box_score is None else round(face.box_score, 4),
             source="caller" if face.box_score is None else "detector",
         ),
@@ -101,9 +103,8 @@ def model_brief(checkpoint: Checkpoint) -> ModelBrief:
 def _heatmap(
     crop: Crop, merged: NDArray[np.uint8], photograph: Photograph, frame: Frame
 ) -> Heatmap:
-    box = FaceBox(
-        crop.center_x - crop.side / 2, crop.center_y - crop.side / 2, crop.side, crop.side
-    )
+    crop, merged = leveled(crop, merged)
+    box = FaceBox.centered((crop.center_x, crop.center_y), crop.side, crop.side)
     image = photograph.grey_from_upright(heatmap_image(merged), frame)
     return Heatmap(
         box=_box(photograph.box_from_upright(box, frame)),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
 from lwbafa.checkpoint import Accuracy, BoxConvention, InputContract
@@ -10,7 +10,13 @@ from lwbafa.imaging.photograph import Frame
 
 Place = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Length = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)]
-BOXES = TypeAdapter(Annotated[list[tuple[Place, Place, Length, Length]], Field(min_length=1)])
+Upright = tuple[Place, Place, Length, Length]
+Turned = tuple[Place, Place, Length, Length, Place]
+Corners = Annotated[
+    Annotated[Upright, Tag("4")] | Annotated[Turned, Tag("5")],
+    Discriminator(lambda box: "5" if isinstance(box, list | tuple) and len(box) > 4 else "4"),
+]
+BOXES = TypeAdapter(Annotated[list[Corners], Field(min_length=1)])
 """What the query parameter `boxes` holds, as JSON."""
 
 
@@ -23,7 +29,8 @@ class AlignQuery(BaseModel):
         None,
         description="JSON list of `[x, y, width, height]`, such as `[[180, 90, 90, 85]]`: faces to "
         "align instead of detecting them, in pixels of `frame`. A box encloses the landmarks: "
-        "brows to chin, ear to ear. All are answered, in their order.",
+        "brows to chin, ear to ear. A fifth number is the box's `roll_degrees`. All are answered, "
+        "in their order.",
     )
     model: str | SkipJsonSchema[None] = Field(
         None, description="Name of the model that answers; without it the first of `/v1/models`"
@@ -54,6 +61,10 @@ class Box(BaseModel):
 class FaceBoxOut(Box):
     """A face's box: it encloses the landmarks, brows to chin and ear to ear."""
 
+    roll_degrees: float = Field(
+        description="How far the rectangle is turned clockwise about its centre, so that the face "
+        "in it is upright; 0 for faces that are nearly so"
+    )
     score: float | None = Field(description="Detector's confidence; null for a caller's box")
     source: Literal["detector", "caller"]
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lwbafa.detection import FaceDetector
+from lwbafa.detection.search import FaceSearch
 from lwbafa.errors import LoadError
 
 DETECTORS: Mapping[str, str] = {
@@ -23,21 +24,21 @@ class DetectorOptions:
     """What is asked of a detector.
 
     `file` is its network, None for the model store's. Photographs are shrunk to `longest_side_px`
-    before they are searched; faces below `score_threshold` (0 to 1), None for the detector's own,
-    are dropped.
+    before they are searched; faces below `score_threshold` (0 to 1) are dropped. None for either
+    is the detector's own.
     """
 
-    detector: str = "centerface"
+    detector: str = "yunet"
     file: Path | None = None
-    longest_side_px: int = 640
+    longest_side_px: int | None = None
     score_threshold: float | None = None
 
 
-def create_detector(options: DetectorOptions = DetectorOptions()) -> FaceDetector:
-    """The detector that the options name. Raises LoadError."""
+def create_detector(options: DetectorOptions = DetectorOptions()) -> FaceSearch:
+    """The detector that the options name, which looks again where it must. Raises LoadError."""
     if options.detector not in DETECTORS:
         there = ", ".join(DETECTORS)
         raise LoadError(f"there is no detector {options.detector}; there are: {there}")
     create: Callable[[DetectorOptions], FaceDetector]
     create = import_module(DETECTORS[options.detector]).create
-    return create(options)
+    return FaceSearch(create(options))

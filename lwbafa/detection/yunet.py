@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lwbafa.detection import Detection
+from lwbafa.detection import Detection, as_five
 from lwbafa.detection.choose import DetectorOptions
 from lwbafa.detection.network import DetectorNetwork, fit
 from lwbafa.model_store import MODEL_STORE
@@ -20,6 +20,7 @@ SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 FILE = MODEL_STORE / "yunet" / "yunet.onnx"
 STRIDES = (8, 16, 32)
 OVERLAP_THRESHOLD = 0.3
+LONGEST_SIDE_PX = 960
 SCORE_THRESHOLD = 0.7
 
 # YuNet's boxes begin at the hairline, the landmarks' at the brows: the mean over the 2,012 training
@@ -30,8 +31,9 @@ FOREHEAD_SHARE = 0.24
 
 def create(options: DetectorOptions) -> "YuNet":
     """The detector that the options describe. Raises LoadError."""
-    threshold = options.score_threshold or SCORE_THRESHOLD
-    return YuNet(options.file or FILE, options.longest_side_px, threshold)
+    asked = options.score_threshold
+    threshold = SCORE_THRESHOLD if asked is None else asked
+    return YuNet(options.file or FILE, options.longest_side_px or LONGEST_SIDE_PX, threshold)
 
 
 class RawFaces(NamedTuple):
@@ -52,6 +54,8 @@ class YuNet:
     Raises LoadError if the file is missing or is not the one that was measured.
     """
 
+    clear_score = 0.92
+
     def __init__(self, path: Path, longest_side_px: int, score_threshold: float) -> None:
         self.longest_side_px = longest_side_px
         self._network = DetectorNetwork(path, SHA256, "BGR")
@@ -62,12 +66,15 @@ class YuNet:
         small = fit(image, self.longest_side_px)
         raw = self.raw_faces(small)
         to_image = np.array(image.shape[1::-1]) / small.shape[1::-1]
-        boxes = raw.boxes * np.tile(to_image, 2)
+        boxes, points = raw.boxes * np.tile(to_image, 2), raw.points * to_image
         kept = cv2.dnn.NMSBoxes(
             boxes.tolist(), raw.scores.tolist(), self._score_threshold, OVERLAP_THRESHOLD
         )
         return [
-            Detection(face_box(FaceBox(*boxes[i].tolist())), float(raw.scores[i])) for i in kept
+            Detection(
+                face_box(FaceBox(*boxes[i].tolist())), float(raw.scores[i]), as_five(points[i])
+            )
+            for i in kept
         ]
 
     def raw_faces(self, small: Pixels) -> RawFaces:

@@ -30,10 +30,8 @@ class Crop(NamedTuple):
 
     @classmethod
     def around(cls, box: FaceBox, scale: float = CROP_SCALE) -> "Crop":
-        """The network's crop for a face box."""
-        return cls(
-            box.x + box.width / 2, box.y + box.height / 2, scale * max(box.width, box.height)
-        )
+        """The network's crop for a face box, turned as the box is."""
+        return cls(*box.center, scale * max(box.width, box.height), box.roll_degrees)
 
     def to_image(self, points: Points) -> NDArray[np.float64]:
         """Crop coordinates (…×2, 0 to 1) to image pixels; inverse of `from_image`."""

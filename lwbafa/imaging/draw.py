@@ -29,6 +29,18 @@ def heatmap_image(heatmap: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.resize(heatmap, size, interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
 
 
+def leveled(crop: Crop, heatmap: NDArray[np.uint8]) -> tuple[Crop, NDArray[np.uint8]]:
+    """A turned crop and its heatmap as the upright square around it, black in the corners."""
+    if not crop.degrees:
+        return crop, heatmap
+    angle, side = np.deg2rad(crop.degrees), len(heatmap)
+    wider = float(abs(np.cos(angle)) + abs(np.sin(angle)))
+    middle = (side - 1) / 2
+    square = Crop(middle, middle, side * wider, -crop.degrees)
+    around = square.cut(heatmap, round(side * wider))
+    return crop._replace(side=crop.side * wider, degrees=0.0), around
+
+
 def png(image: NDArray[np.uint8]) -> bytes:
     """Encode grey H×W or RGB H×W×3 as PNG."""
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
@@ -47,13 +59,14 @@ def annotated(photograph: Pixels, faces: Sequence[DrawnFace]) -> Pixels:
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     canvas: Pixels = cv2.resize(photograph, size, interpolation=method)  # type: ignore[assignment]
     for crop, points, heatmap, groups in faces:
-        crop = Crop(
+        on_canvas = Crop(
             (crop.center_x + 0.5) * scale - 0.5,
             (crop.center_y + 0.5) * scale - 0.5,
             crop.side * scale,
+            crop.degrees,
         )
-        _blend_heat(canvas, crop, heatmap)
-        _draw_landmarks(canvas, (points + 0.5) * scale - 0.5, crop.side, groups)
+        _blend_heat(canvas, *leveled(on_canvas, heatmap))
+        _draw_landmarks(canvas, (points + 0.5) * scale - 0.5, on_canvas.side, groups)
     return canvas
 
 

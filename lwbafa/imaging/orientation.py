@@ -50,11 +50,18 @@ class Orientation(NamedTuple):
 
     def box_to_stored(self, box: FaceBox, upright_size: tuple[int, int]) -> FaceBox:
         """An upright box on the stored grid."""
-        return FaceBox.around(self.to_stored(_corners(box), upright_size))
+        return self._turned_alike(box, self.to_stored(np.array(box.center), upright_size))
 
     def box_to_upright(self, box: FaceBox, upright_size: tuple[int, int]) -> FaceBox:
         """A stored box in the upright frame."""
-        return FaceBox.around(self.to_upright(_corners(box), upright_size))
+        return self._turned_alike(box, self.to_upright(np.array(box.center), upright_size))
+
+    def _turned_alike(self, box: FaceBox, center: Points) -> FaceBox:
+        """The box about its centre in the other frame: a mirror turns it the other way."""
+        width, height = (box.height, box.width) if self.transpose else (box.width, box.height)
+        mirrored = self.transpose ^ self.mirror_x ^ self.mirror_y
+        roll = -box.roll_degrees if mirrored and box.roll_degrees else box.roll_degrees
+        return FaceBox.centered(center, width, height, roll)
 
     def _mirrored(self, points: Points, upright_size: tuple[int, int]) -> NDArray[np.float64]:
         mirrored = np.array(points, np.float64)
@@ -62,10 +69,6 @@ class Orientation(NamedTuple):
             if mirror:
                 mirrored[..., axis] = upright_size[axis] - 1 - mirrored[..., axis]
         return mirrored
-
-
-def _corners(box: FaceBox) -> NDArray[np.float64]:
-    return np.array([[box.x, box.y], [box.x + box.width, box.y + box.height]])
 
 
 _FLIP_CODES = {(True, False): 1, (False, True): 0, (True, True): -1}

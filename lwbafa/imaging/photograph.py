@@ -40,7 +40,11 @@ class Picture(NamedTuple):
         """A box of this picture in the full upright photograph."""
         x, y = ((value + 0.5) * self.shrink - 0.5 for value in (box.x, box.y))
         return FaceBox(
-            x + self.left, y + self.top, box.width * self.shrink, box.height * self.shrink
+            x + self.left,
+            y + self.top,
+            box.width * self.shrink,
+            box.height * self.shrink,
+            box.roll_degrees,
         )
 
 

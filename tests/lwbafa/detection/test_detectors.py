@@ -1,6 +1,7 @@
 """What every detector promises, whichever finds the faces."""
 
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -24,7 +25,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def detector(name: str) -> FaceDetector:
-    return create_detector(DetectorOptions(name))
+    """One look of it: without the search that looks again."""
+    return create_detector(DetectorOptions(name)).detector
 
 
 def test_the_one_face_is_found_in_the_landmarks_convention(
@@ -59,9 +61,20 @@ def test_no_face_where_there_is_none(detector: FaceDetector) -> None:
 def test_less_confident_faces_are_found_where_the_options_ask_for_them(
     name: str, astronaut: Pixels
 ) -> None:
-    (found,) = create_detector(DetectorOptions(name)).detect(astronaut)
+    (found,) = create_detector(DetectorOptions(name)).detector.detect(astronaut)
     just_above = DetectorOptions(name, score_threshold=found.score + 0.001)
-    assert create_detector(just_above).detect(astronaut) == []
+    assert create_detector(just_above).detector.detect(astronaut) == []
+
+
+def test_the_options_threshold_is_kept_down_to_zero_and_else_the_detectors_own(
+    name: str, astronaut: Pixels
+) -> None:
+    options = [DetectorOptions(name, None, 128, least) for least in (0.0, 0.01)]
+    found = [create_detector(asked).detector.detect(astronaut) for asked in options]
+    scores = [[face.score for face in faces] for faces in found]
+    assert len(scores[0]) > len(scores[1]) > 1
+    assert min(scores[0]) < 0.01 < min(scores[1])
+    assert 0 < import_module(DETECTORS[name]).SCORE_THRESHOLD < 1
 
 
 def test_threads_get_the_same_answer(detector: FaceDetector, astronaut: Pixels) -> None:
