@@ -45,7 +45,7 @@ class Service:
         self._detector = create_detector(detector_options(settings))
         self.models = Models([self._load(folder) for folder in settings.checkpoint_dirs])
         self._workers = Workers(settings.worker_threads or granted_cpus())
-        self.workers = self._workers.executor
+        self.workers, self.worker_count = self._workers.executor, self._workers.count
         self.readiness = Readiness(self._device, self._workers)
         self.intake = Intake(settings.max_inflight_requests, self.expected_wait_s)
         limits = ImageLimits(settings.max_image_pixels, settings.max_image_side_px)

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     max_request_faces: int = Field(
         32, ge=1, description="Most faces or boxes in one request; at most MAX_QUEUE_FACES"
     )
+    max_batch_images: int = Field(
+        32, ge=1, le=1024, description="Most photographs in one request to /v1/align/batch"
+    )
     max_batch_faces: int = Field(8, ge=1, le=256, description="Most faces in one forward pass")
     max_queue_faces: int = Field(
         64, ge=1, description="Most faces waiting for the network, of each model"

@@ -13,7 +13,7 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.executor = ThreadPoolExecutor(count, "worker")
-        self._count = count
+        self.count = count
         self._ready = threading.Event()
         self._closed = False
         self._failure: str | None = None
@@ -38,14 +38,14 @@ class Workers:
         self.executor.shutdown(wait=False, cancel_futures=True)
 
     def _warm_up(self, task: Callable[[], object]) -> None:
-        together = threading.Barrier(self._count)
+        together = threading.Barrier(self.count)
 
         def on_one() -> None:
             together.wait()
             task()
 
         try:
-            for future in [self.executor.submit(on_one) for _ in range(self._count)]:
+            for future in [self.executor.submit(on_one) for _ in range(self.count)]:
                 future.result()
         except Exception as error:
             if self._closed:  # which took the threads away

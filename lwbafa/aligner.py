@@ -36,12 +36,14 @@ class Prepared(NamedTuple):
     """A photograph's faces before the network: boxes, crops, and each crop's pixels S×S×3.
 
     `found` is how many faces were detected, which may be more; None if the boxes were given.
+    `picture_size` is the upright photograph's width and height.
     """
 
     boxes: list[BoxAndScore]
     crops: list[Crop]
     pixels: list[Pixels]
     found: int | None
+    picture_size: tuple[int, int]
 
 
 class FaceAligner:
@@ -115,7 +117,7 @@ class FaceAligner:
             picture = self._fine_enough(picture, photograph, crops)
         with timings.stage("crop"):
             pixels = [picture.crop_from(crop).cut(picture.pixels, self._input_px) for crop in crops]
-        return Prepared(chosen, crops, pixels, found)
+        return Prepared(chosen, crops, pixels, found, photograph.upright_size)
 
     def finish(self, prepared: Prepared, alignments: Sequence[Alignment]) -> list[AlignedFace]:
         """The engine's answers in the upright photograph's pixels.
@@ -131,12 +133,14 @@ class FaceAligner:
                 scores=alignment.scores,
                 heatmap=alignment.heatmap,
                 crop=crop,
+                pixels=pixels,
+                picture_size=prepared.picture_size,
                 box=box,
                 box_score=score,
                 markup=self.checkpoint.markup,
             )
-            for (box, score), crop, alignment in zip(
-                prepared.boxes, prepared.crops, alignments, strict=True
+            for (box, score), crop, pixels, alignment in zip(
+                prepared.boxes, prepared.crops, prepared.pixels, alignments, strict=True
             )
         ]
 

@@ -10,6 +10,10 @@ from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.draw import annotated
 from lwbafa.imaging.photograph import Photograph, Source
 from lwbafa.markups import Markup
+from lwbafa.measures.chips import TEMPLATES, chip_crop, five_points
+from lwbafa.measures.openings import Openings, openings
+from lwbafa.measures.pose import Pose, head_pose
+from lwbafa.measures.quality import Quality, quality
 from lwbafa.types import FaceBox, Pixels
 
 
@@ -19,14 +23,18 @@ class AlignedFace:
 
     `landmarks` N×2 float64 in the markup's order, never clamped; `scores` N float32, the heatmap of
     each landmark's own boundaries at the point, 0 to 1, NaN for points on no boundary; `heatmap`
-    uint8, the boundaries merged over `crop`, 255 for certain; `box` around the landmarks as the
-    detector found it or the caller gave it, `box_score` the detector's, None for a caller's box.
+    uint8, the boundaries merged over `crop`, 255 for certain; `pixels` S×S×3, what the network read
+    of the crop; `box` around the landmarks as the detector found it or the caller gave it,
+    `box_score` the detector's, None for a caller's box; `picture_size` the photograph's width and
+    height. Pose, openings and points raise KeyError for a markup that does not tell them.
     """
 
     landmarks: NDArray[np.float64]
     scores: NDArray[np.float32]
     heatmap: NDArray[np.uint8]
     crop: Crop
+    pixels: Pixels
+    picture_size: tuple[int, int]
     box: FaceBox
     box_score: float | None
     markup: Markup
@@ -45,6 +53,37 @@ class AlignedFace:
         if name not in groups:
             raise KeyError(f"there is no group {name}; there are: {', '.join(groups)}")
         return self.landmarks[list(groups[name])]
+
+    @property
+    def pose(self) -> Pose:
+        """Where the head is turned to, in degrees."""
+        return head_pose(self.landmarks, self.markup)
+
+    @property
+    def openings(self) -> Openings:
+        """How far each eye and the mouth are open: height over width."""
+        return openings(self.landmarks, self.markup)
+
+    @property
+    def quality(self) -> Quality:
+        """How good the picture of the face is."""
+        return quality(self.pixels, self.landmarks, self.picture_size)
+
+    @property
+    def five(self) -> NDArray[np.float64]:
+        """Eyes' middles, the nose's tip and the mouth's corners 5×2, the image's left first."""
+        return five_points(self.landmarks, self.markup)
+
+    def chip(self, photograph: Source | Photograph, template: str = "arcface-112") -> Pixels:
+        """The face cut out of its photograph so that `five` lies on a template of `TEMPLATES`.
+
+        RGB, black outside the photograph. Raises KeyError for a template that does not exist.
+        """
+        chosen = TEMPLATES[template]
+        opened = photograph if isinstance(photograph, Photograph) else Photograph.open(photograph)
+        crop = chip_crop(self.five, chosen)
+        picture = opened.picture(opened.shrink_for(crop.side, chosen.size_px))
+        return picture.crop_from(crop).cut(picture.pixels, chosen.size_px)
 
     def draw(self, photograph: Source) -> Pixels:
         """The upright photograph, 1024 to 2048 px long, this face's points and heatmap over it."""

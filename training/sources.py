@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwbafa.markups import MARKUP_98, MARKUPS, WFLW_AS_68, Markup
+from lwbafa.measures.openings import eye_opening, mouth_opening
 from lwbafa.types import Points
 from training.datasets import Annotation, is_held_back, read_annotations
 from training.errors import DatasetError
 from training.recipe import Kind, Rarity, Recipe
-from training.strata import eye_opening, mouth_opening, yaw
+from training.strata import yaw
 
 RARE: dict[Rarity, Callable[[Points, Markup], bool]] = {
     "closed_eyes": lambda points, markup: eye_opening(points, markup) < 0.18,

@@ -6,13 +6,13 @@ answer, and need no further annotation.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
 from lwbafa.markups import Markup
+from lwbafa.measures.openings import PLACES, eye_opening, mouth_opening
 from lwbafa.types import Points
 
 CLOSED_EYES = 0.15
@@ -22,50 +22,6 @@ EYE_BINS = (0.0, CLOSED_EYES, 0.20, 0.25, 0.30, 0.35, np.inf)
 MOUTH_BINS = (0.0, 0.05, 0.15, 0.30, 0.50, np.inf)
 ROLL_BINS_DEGREES = (0.0, 5.0, 10.0, 20.0, 30.0, np.inf)
 YAW_BINS = (0.0, 0.1, 0.2, 0.35, 0.5, np.inf)
-
-
-class Places(NamedTuple):
-    """Which landmarks of a markup tell openings and angles.
-
-    An eye or the mouth: its two corners, then pairs of an upper and a lower lid or lip.
-    """
-
-    eyes: tuple[tuple[int, ...], tuple[int, ...]]
-    mouth: tuple[int, ...]
-    nose_tip: int
-
-
-PLACES = {
-    "300w-68": Places(
-        eyes=((36, 39, 37, 41, 38, 40), (45, 42, 44, 46, 43, 47)),
-        mouth=(60, 64, 61, 67, 62, 66, 63, 65),
-        nose_tip=30,
-    ),
-    "wflw-98": Places(
-        eyes=((60, 64, 61, 67, 62, 66, 63, 65), (72, 68, 71, 73, 70, 74, 69, 75)),
-        mouth=(88, 92, 89, 95, 90, 94, 91, 93),
-        nose_tip=54,
-    ),
-}
-
-
-def opening(points: Points, places: tuple[int, ...]) -> float:
-    """Mean distance of the lids (or lips) over that of the corners; 0 is closed.
-
-    For 68 points' eyes this is the eye aspect ratio of Soukupová and Čech (2016).
-    """
-    distances = np.linalg.norm(points[list(places[::2])] - points[list(places[1::2])], axis=1)
-    return float(distances[1:].mean() / max(distances[0], 1e-9))
-
-
-def eye_opening(points: Points, markup: Markup) -> float:
-    """The mean of both eyes' openings."""
-    return float(np.mean([opening(points, eye) for eye in PLACES[markup.name].eyes]))
-
-
-def mouth_opening(points: Points, markup: Markup) -> float:
-    """The opening between the inner lips."""
-    return opening(points, PLACES[markup.name].mouth)
 
 
 def roll_degrees(points: Points, markup: Markup) -> float:

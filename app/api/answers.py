@@ -5,11 +5,13 @@ import base64
 import numpy as np
 from numpy.typing import NDArray
 
+from app.api.face_details import details, normalized
 from app.api.schemas import (
     BoundaryOut,
     Box,
     Face,
     FaceBoxOut,
+    FaceQuery,
     Heatmap,
     ImageInfo,
     Landmark,
@@ -38,12 +40,17 @@ def image_info(photograph: Photograph, frame: Frame) -> ImageInfo:
     )
 
 
-def face_answers(aligned: AlignedPhotograph, frame: Frame, heatmap: bool) -> list[Face]:
-    """The faces as JSON, each with its heatmap if asked for."""
-    return [_face(face, aligned.photograph, frame, heatmap) for face in aligned.faces]
+def face_answers(aligned: AlignedPhotograph, query: FaceQuery) -> list[Face]:
+    """The faces as JSON, each with what the query asks for."""
+    photograph = aligned.photograph
+    faces = [_face(face, photograph, query) for face in aligned.faces]
+    if query.units == "pixel":
+        return faces
+    return [normalized(face, *photograph.size(query.frame)) for face in faces]
 
 
-def _face(face: AlignedFace, photograph: Photograph, frame: Frame, heatmap: bool) -> Face:
+def _face(face: AlignedFace, photograph: Photograph, query: FaceQuery) -> Face:
+    frame = query.frame
     points = photograph.points_from_upright(face.landmarks, frame)
     box = photograph.box_from_upright(face.box, frame)
     answer = Face(
@@ -58,8 +65,9 @@ def _face(face: AlignedFace, photograph: Photograph, frame: Frame, heatmap: bool
             Landmark(x=round(x, 3), y=round(y, 3), score=_score(score))
             for (x, y), score in zip(points.tolist(), face.scores, strict=True)
         ],
+        **details(face, photograph, query),
     )
-    if heatmap:
+    if query.heatmap:
         answer.heatmap = _heatmap(face.crop, face.heatmap, photograph, frame)
     return answer
 

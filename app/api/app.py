@@ -18,12 +18,12 @@ from app.api.middleware.security_headers import SecurityHeaders
 from app.api.middleware.telemetry import RequestTelemetry
 from app.api.openapi import RESPONSE_HEADERS, install_openapi
 from app.api.problems import install_error_handlers
-from app.api.routes import align, models, probes
+from app.api.routes import align, batch, models, probes
 from app.api.upload import UploadMemory
 from app.keys import KeyRing
 from app.service import Service
 
-ROUTERS = (align.router, models.router, probes.router)
+ROUTERS = (align.router, batch.router, models.router, probes.router)
 
 CALLERS_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Deadline-Ms", "traceparent")
 """What a page of another origin may send; browsers ask for the rest in vain."""
@@ -67,7 +67,7 @@ def create_app(service: Service) -> FastAPI:
     install_error_handlers(app)
     # From the innermost outwards: a request passes them from the last to the first.
     app.add_middleware(HeadAsGet)
-    app.add_middleware(Admission, route=align.ROUTE, service=service)
+    app.add_middleware(Admission, routes=(align.ROUTE, batch.ROUTE), service=service)
     if keys is not None:
         rate = settings.api_key_requests_per_minute
         app.add_middleware(ApiKeyGuard, keys=keys, requests_per_minute=rate, metrics=metrics)

@@ -2,14 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from app.api.problems import explain
-from app.api.schemas import AlignQuery
+from app.api.schemas import BOXES, AlignQuery, FaceQuery
 from app.errors import InvalidParameter
+from app.models import LoadedModel
+from app.service import Service
+from lwbafa.types import FaceBox
 
 Pairs = Sequence[tuple[str, str]]
+
+Query = TypeVar("Query", bound=FaceQuery)
 
 
 def refuse_repeated(parameters: Pairs) -> None:
@@ -19,7 +25,7 @@ def refuse_repeated(parameters: Pairs) -> None:
             raise InvalidParameter(f"{_shown(name)}: is given {count} times; give it once.")
 
 
-def with_fields(query: AlignQuery, fields: Pairs) -> AlignQuery:
+def with_fields(query: Query, fields: Pairs) -> Query:
     """The query's parameters and those that came as fields of a form.
 
     Raises InvalidParameter, which names it, for one that is wrong, unknown, or in both places.
@@ -28,13 +34,32 @@ def with_fields(query: AlignQuery, fields: Pairs) -> AlignQuery:
     for name, _ in fields:
         if name in query.model_fields_set:
             raise InvalidParameter(f"{name}: is given in the query and in the form; give it once.")
-        if name not in AlignQuery.model_fields:
-            known = ", ".join(AlignQuery.model_fields)
+        if name not in type(query).model_fields:
+            known = ", ".join(type(query).model_fields)
             raise InvalidParameter(f"{_shown(name)}: is no parameter; there are: {known}.")
     try:
-        return AlignQuery.model_validate(query.model_dump(exclude_unset=True) | dict(fields))
+        return type(query).model_validate(query.model_dump(exclude_unset=True) | dict(fields))
     except ValidationError as error:
         raise InvalidParameter(explain(error.errors()[0], "")) from error
+
+
+def chosen(query: AlignQuery, service: Service) -> tuple[LoadedModel, list[FaceBox] | None]:
+    """The model and the boxes that the parameters name. Raises InvalidParameter."""
+    model = service.models.get(query.model)
+    return model, _boxes(query.boxes, service.settings.max_request_faces)
+
+
+def _boxes(text: str | None, limit: int) -> list[FaceBox] | None:
+    """The caller's boxes. Raises InvalidParameter that says which one is malformed, and how."""
+    if text is None:
+        return None
+    try:
+        boxes = [FaceBox(*box) for box in BOXES.validate_json(text)]
+    except ValidationError as error:
+        raise InvalidParameter(explain(error.errors()[0], "boxes")) from error
+    if len(boxes) > limit:
+        raise InvalidParameter(f"boxes: {len(boxes)} are more than the {limit} accepted.")
+    return boxes
 
 
 def _shown(name: str) -> str:

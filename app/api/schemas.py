@@ -1,8 +1,8 @@
 """The JSON of the API. Coordinates are pixels; (0, 0) is the centre of the top left pixel."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 
 from lwbafa.checkpoint import Accuracy, BoxConvention, InputContract
@@ -10,28 +10,26 @@ from lwbafa.imaging.photograph import Frame
 
 Place = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Length = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1)]
-Upright = tuple[Place, Place, Length, Length]
-Turned = tuple[Place, Place, Length, Length, Place]
-Corners = Annotated[
-    Annotated[Upright, Tag("4")] | Annotated[Turned, Tag("5")],
-    Discriminator(lambda box: "5" if isinstance(box, list | tuple) and len(box) > 4 else "4"),
-]
+
+
+def _with_roll(box: Any) -> Any:
+    """Four numbers are a box that is not turned."""
+    return [*box, 0.0] if isinstance(box, list) and len(box) == 4 else box
+
+
+Corners = Annotated[tuple[Place, Place, Length, Length, Place], BeforeValidator(_with_roll)]
 BOXES = TypeAdapter(Annotated[list[Corners], Field(min_length=1)])
 """What the query parameter `boxes` holds, as JSON."""
 
 
-class AlignQuery(BaseModel):
-    """Parameters of `POST /v1/align`, in the query or as fields of the form."""
+TemplateName = Literal["arcface-112", "ffhq-256", "ffhq-512"]
+
+
+class FaceQuery(BaseModel):
+    """What is asked of every photograph, in the query or as fields of the form."""
 
     model_config = ConfigDict(extra="forbid")
 
-    boxes: str | SkipJsonSchema[None] = Field(
-        None,
-        description="JSON list of `[x, y, width, height]`, such as `[[180, 90, 90, 85]]`: faces to "
-        "align instead of detecting them, in pixels of `frame`. A box encloses the landmarks: "
-        "brows to chin, ear to ear. A fifth number is the box's `roll_degrees`. All are answered, "
-        "in their order.",
-    )
     model: str | SkipJsonSchema[None] = Field(
         None, description="Name of the model that answers; without it the first of `/v1/models`"
     )
@@ -42,10 +40,37 @@ class AlignQuery(BaseModel):
         "that `/v1/models` names",
     )
     heatmap: bool = Field(False, description="Also answer with each face's boundary heatmap")
+    pose: bool = Field(False, description="Also answer with each head's angles")
+    openings: bool = Field(False, description="Also answer how far eyes and mouths are open")
+    quality: bool = Field(False, description="Also answer how good each face's picture is")
+    five: bool = Field(
+        False, description="Also answer with eyes' middles, the nose's tip and the mouth's corners"
+    )
+    chip: TemplateName | SkipJsonSchema[None] = Field(
+        None, description="Also answer with each face cut out to this template, upright"
+    )
+    mask: bool = Field(False, description="Also answer with the hull of each face's landmarks")
+    units: Literal["pixel", "normalized"] = Field(
+        "pixel",
+        description="`normalized`: places in the answer are shares of the picture's width and "
+        "height, 0 and 1 at its outer edges. `boxes` are pixels always, and so is a mask's place.",
+    )
     frame: Frame = Field(
         Frame.upright,
         description="`upright`: as a person sees the picture. `stored`: the file's own pixel grid, "
         "before EXIF rotation. Holds for all coordinates, in and out.",
+    )
+
+
+class AlignQuery(FaceQuery):
+    """Parameters of `POST /v1/align`."""
+
+    boxes: str | SkipJsonSchema[None] = Field(
+        None,
+        description="JSON list of `[x, y, width, height]`, such as `[[180, 90, 90, 85]]`: faces to "
+        "align instead of detecting them, in pixels of `frame`. A box encloses the landmarks: "
+        "brows to chin, ear to ear. A fifth number is the box's `roll_degrees`. All are answered, "
+        "in their order.",
     )
 
 
@@ -89,6 +114,56 @@ class Heatmap(BaseModel):
     png_base64: str
 
 
+class FacePose(BaseModel):
+    """A head's angles in degrees, in the upright photograph."""
+
+    pitch: float = Field(description="Positive where the face looks up")
+    yaw: float = Field(description="Positive where it looks to the image's right")
+    roll: float = Field(description="Positive where the head is turned clockwise")
+
+
+class Openings(BaseModel):
+    """Height over width; 0 is closed. Left is the image's left."""
+
+    left_eye: float
+    right_eye: float
+    mouth: float
+
+
+class FaceQuality(BaseModel):
+    """How good the picture of a face is."""
+
+    sharpness: float = Field(
+        description="Spread of the Laplacian over that of the grey values, at the network's size: "
+        "higher is sharper"
+    )
+    brightness: float = Field(description="Mean grey value, 0 to 1")
+    face_px: float = Field(description="Longer side of the landmarks' box in pixels")
+    inside: float = Field(description="Share of the landmarks that lie in the photograph")
+
+
+class Chip(BaseModel):
+    """A face cut out so that its five points lie on a template; black outside the photograph."""
+
+    template: TemplateName
+    width: int
+    height: int
+    matrix: list[list[float]] = Field(
+        description="2×3, from the upright photograph's pixels to the chip's"
+    )
+    png_base64: str
+
+
+class Mask(BaseModel):
+    """The hull of a face's landmarks as a grey PNG, 255 within; its place in the frame's pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    png_base64: str
+
+
 class Face(BaseModel):
     """One aligned face."""
 
@@ -96,6 +171,16 @@ class Face(BaseModel):
     score: float | None = Field(description="Mean of the landmarks' scores")
     landmarks: list[Landmark] = Field(description="In the markup's order")
     heatmap: Heatmap | None = Field(None, description="Only with `heatmap=true`")
+    pose: FacePose | None = Field(None, description="Only with `pose=true`")
+    openings: Openings | None = Field(None, description="Only with `openings=true`")
+    quality: FaceQuality | None = Field(None, description="Only with `quality=true`")
+    five: list[tuple[float, float]] | None = Field(
+        None,
+        description="Only with `five=true`: left eye, right eye, nose, left and right corner of "
+        "the mouth, each x and y",
+    )
+    chip: Chip | None = Field(None, description="Only with `chip=…`")
+    mask: Mask | None = Field(None, description="Only with `mask=true`")
 
 
 class ImageInfo(BaseModel):
@@ -136,6 +221,35 @@ class AlignResponse(BaseModel):
     timing_ms: dict[str, float] = Field(
         description="By stage; `total` runs from the received body to the rendered faces"
     )
+
+
+class ItemError(BaseModel):
+    """Why one photograph of a batch has no faces: as its own request would have been told."""
+
+    code: str
+    title: str
+    detail: str
+    retry_after_s: float | None = None
+
+
+class BatchItem(BaseModel):
+    """One photograph of a batch: its faces, or its error; `status` as its own request's."""
+
+    index: int = Field(description="Place in the form, from 0")
+    filename: str | None = Field(description="As its part named it")
+    status: int = Field(examples=[200])
+    image: ImageInfo | None = None
+    faces: list[Face] | None = None
+    found_faces: int | None = None
+    error: ItemError | None = None
+
+
+class BatchResponse(BaseModel):
+    """Answer of `POST /v1/align/batch`."""
+
+    request_id: str
+    model: ModelBrief
+    images: list[BatchItem] = Field(description="In the order of the form")
 
 
 class BoundaryOut(BaseModel):

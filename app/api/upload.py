@@ -3,13 +3,14 @@
 What is an image is told by its bytes, not by how they were declared.
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.errors import (
@@ -19,15 +20,19 @@ from app.errors import (
     TooManyBytes,
     TooManyUploads,
     UnsupportedMediaType,
+    UploadTooSlow,
 )
+from app.settings import Settings
 from lwbafa.imaging.formats import MEDIA_TYPES
+
+Read = TypeVar("Read")
 
 FORM = "multipart/form-data"
 UNDECLARED = "application/octet-stream"
 ACCEPTED_TYPES = (FORM, *MEDIA_TYPES.values(), UNDECLARED)
 
 MULTIPART_OVERHEAD_BYTES = 16 * 1024
-MAX_FIELDS = 8
+MAX_FIELDS = 20
 
 # What cannot be an image, although it is often sent as one.
 ADVICE = {
@@ -41,6 +46,20 @@ class Upload(NamedTuple):
     """What a body brings: the encoded image, and the form's other fields, in their order."""
 
     image: bytes
+    fields: list[tuple[str, str]]
+
+
+class NamedImage(NamedTuple):
+    """One of several encoded images, with the name that its part gave."""
+
+    filename: str | None
+    data: bytes
+
+
+class Uploads(NamedTuple):
+    """What a form of several images brings: them and the other fields, in their order."""
+
+    images: list[NamedImage]
     fields: list[tuple[str, str]]
 
 
@@ -116,7 +135,11 @@ async def read_upload(request: Request, max_bytes: int, take: Callable[[int], No
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type == FORM:
-        upload = await _form(request, max_bytes, take)
+        async with _form(request, max_bytes, take, max_files=1) as form:
+            image = form.get("image")
+            if not isinstance(image, UploadFile):
+                raise MissingImageField("Send the image as a file in the form field named image.")
+            upload = Upload(await image.read(), _texts(form))
     elif _may_be_an_image(media_type):
         chunks = [chunk async for chunk in _limited(request, max_bytes, take)]
         upload = Upload(b"".join(chunks), [])
@@ -135,33 +158,66 @@ def _may_be_an_image(media_type: str) -> bool:
     return media_type.startswith("image/") or media_type in ("", UNDECLARED, "binary/octet-stream")
 
 
-async def _form(request: Request, max_bytes: int, take: Callable[[int], None]) -> Upload:
+async def in_time(reading: Coroutine[Any, Any, Read], settings: Settings) -> Read:
+    """What is read of a body. Raises UploadTooSlow if that takes longer than the settings allow."""
+    seconds = settings.upload_timeout_ms / 1000
+    try:
+        async with asyncio.timeout(seconds):
+            return await reading
+    except TimeoutError as error:
+        raise UploadTooSlow(f"The body did not arrive within {seconds:g} seconds.") from error
+
+
+async def read_uploads(
+    request: Request, max_bytes: int, max_images: int, take: Callable[[int], None]
+) -> Uploads:
+    """The encoded images of a multipart form's fields named `image`, with the other fields.
+
+    Raises what `read_upload` raises; an image without bytes is for its own answer to name.
+    """
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type != FORM:
+        raise UnsupportedMediaType(f"Send the images as {FORM}, in fields named image.")
+    async with _form(request, max_bytes, take, max_images) as form:
+        images = [part for part in form.getlist("image") if isinstance(part, UploadFile)]
+        if not images:
+            raise MissingImageField("Send the images as files in form fields named image.")
+        named = [NamedImage(part.filename or None, await part.read()) for part in images]
+        return Uploads(named, _texts(form))
+
+
+@asynccontextmanager
+async def _form(
+    request: Request, max_bytes: int, take: Callable[[int], None], max_files: int
+) -> AsyncIterator[FormData]:
+    """The form, whose files are closed at the end."""
     if "boundary=" not in request.headers["content-type"].lower():
         raise BadMultipart(
             "The Content-Type names no boundary: let the client that builds the form set it."
         )
-    body = _limited(request, max_bytes + MULTIPART_OVERHEAD_BYTES, take)
+    overhead = max_files * MULTIPART_OVERHEAD_BYTES
     parser = _InMemoryParser(
         request.headers,
-        body,
-        max_files=1,
+        _limited(request, max_bytes + overhead, take),
+        max_files=max_files,
         max_fields=MAX_FIELDS,
         max_part_size=MULTIPART_OVERHEAD_BYTES,
     )
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError, LookupError) as error:  # the latter of odd charsets
-        raise BadMultipart("The body is not a well-formed multipart form with one file.") from error
+        files = "one file" if max_files == 1 else f"at most {max_files} files"
+        raise BadMultipart(f"The body is not a well-formed multipart form with {files}.") from error
     try:
         if not parser.ended:
             raise BadMultipart("The form ends before its closing boundary.")
-        image = form.get("image")
-        if not isinstance(image, UploadFile):
-            raise MissingImageField("Send the image as a file in the form field named image.")
-        fields = [(name, text) for name, text in form.multi_items() if isinstance(text, str)]
-        return Upload(await image.read(), fields)
+        yield form
     finally:
         parser.close()
+
+
+def _texts(form: FormData) -> list[tuple[str, str]]:
+    return [(name, text) for name, text in form.multi_items() if isinstance(text, str)]
 
 
 async def _limited(

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.api.routes.align import _boxes
+from app.api.parameters import _boxes
 from app.errors import InvalidParameter
 from lwbafa.aligner import LARGEST_BOX, refuse_misplaced
 from lwbafa.errors import InvalidBox

@@ -33,6 +33,8 @@ def measured(error: float, *attributes: str) -> Measured:
         scores=np.zeros(68, np.float32),
         heatmap=np.zeros((64, 64), np.uint8),
         crop=Crop(32, 32, 64),
+        pixels=np.zeros((256, 256, 3), np.uint8),
+        picture_size=(256, 256),
         box=FaceBox(8, 8, 48, 48),
         box_score=None,
         markup=MARKUP_68,

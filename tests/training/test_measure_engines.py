@@ -47,6 +47,8 @@ def answered(level: int) -> Measured:
         scores=np.zeros(68, np.float32),
         heatmap=np.full((64, 64), level, np.uint8),
         crop=Crop(32, 32, 64),
+        pixels=np.zeros((256, 256, 3), np.uint8),
+        picture_size=(256, 256),
         box=FaceBox(8, 8, 48, 48),
         box_score=None,
         markup=MARKUP_68,

@@ -5,15 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, Markup
-from training.strata import (
-    PLACES,
-    by_opening,
-    by_pose,
-    eye_opening,
-    mouth_opening,
-    roll_degrees,
-    yaw,
-)
+from lwbafa.measures.openings import PLACES, eye_opening, mouth_opening
+from training.strata import by_opening, by_pose, roll_degrees, yaw
 
 Landmarks = NDArray[np.float64]
 

@@ -1,5 +1,6 @@
 """The refusal of what could not be answered in time, before the application looks at it."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from urllib.parse import parse_qs
 
@@ -12,22 +13,23 @@ from app.service import Service
 
 
 class Admission:
-    """ASGI middleware: refuses what is posted to a route and could not be answered in time.
+    """ASGI middleware: refuses what is posted to some routes and could not be answered in time.
 
     Under overload most requests are refused: what a refusal costs is lost to the others. So it
     comes before routing, parameters and body. Raises NotReady or QueueFull.
     """
 
-    def __init__(self, app: ASGIApp, route: APIRoute, service: Service) -> None:
+    def __init__(self, app: ASGIApp, routes: Iterable[APIRoute], service: Service) -> None:
         self._app = app
-        self._route = route
+        self._routes = {route.path: route for route in routes}
         self._service = service
         self._deadline_s = service.settings.request_deadline_ms / 1000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = (scope.get("method"), scope.get("path"))  # neither when the process starts
-        if asked == ("POST", self._route.path):
-            scope["route"] = self._route  # as the router would, for the telemetry's label
+        # Neither is there when the process starts.
+        route = self._routes.get(scope.get("path", ""))
+        if route and scope.get("method") == "POST":
+            scope["route"] = route  # as the router would, for the telemetry's label
             self._service.refuse_if_late(self._model(scope), self._deadline_s)
         await self._app(scope, receive, send)
 

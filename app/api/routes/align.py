@@ -2,38 +2,35 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import Field, ValidationError
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
-from starlette.requests import ClientDisconnect
 
 from app.api import answers
+from app.api.disconnects import unless_disconnected
 from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
-from app.api.parameters import refuse_repeated, with_fields
-from app.api.problems import explain
-from app.api.schemas import BOXES, AlignQuery, AlignResponse
-from app.api.upload import ACCEPTED_TYPES, FORM, Upload, UploadMemory, read_upload
+from app.api.parameters import chosen, refuse_repeated, with_fields
+from app.api.schemas import AlignQuery, AlignResponse
+from app.api.svg import drawing
+from app.api.upload import ACCEPTED_TYPES, FORM, UploadMemory, in_time, read_upload
 from app.errors import (
     CallerDeadlineExceeded,
     DeadlineExceeded,
-    InvalidParameter,
-    UploadTooSlow,
 )
-from app.models import LoadedModel
 from app.pipeline import AlignRequest
 from app.service import Service
-from app.settings import Settings
 from lwbafa.timings import Timings
-from lwbafa.types import FaceBox
 
 router = APIRouter(prefix="/v1", responses=problem_responses(COMMON_ERRORS))
 
 Answer = TypeVar("Answer")
+
+JSON, PNG, SVG = "application/json", "image/png", "image/svg+xml"
+"""What can be answered; of what a caller likes equally well, the first."""
 
 BINARY = {"type": "string", "format": "binary"}
 FORM_SCHEMA = {
@@ -74,6 +71,7 @@ EXAMPLE_ANSWER = {
                 "y": 85.8,
                 "width": 88.5,
                 "height": 92.0,
+                "roll_degrees": 0.0,
                 "score": 0.93,
                 "source": "detector",
             },
@@ -96,10 +94,12 @@ EXAMPLE_ANSWER = {
     responses={
         200: {
             "description": "Landmarks as JSON; with `Accept: image/png` the upright photograph "
-            "with landmarks and boundary heatmaps drawn over it. No face is an empty list.",
+            "with landmarks and boundary heatmaps drawn over it, with `Accept: image/svg+xml` the "
+            "landmarks alone as a drawing of the frame's size. No face is an empty list.",
             "content": {
-                "application/json": {"example": EXAMPLE_ANSWER},
-                "image/png": {"schema": BINARY},
+                JSON: {"example": EXAMPLE_ANSWER},
+                PNG: {"schema": BINARY},
+                SVG: {"schema": {"type": "string"}},
             },
         },
         **problem_responses(route_errors()),
@@ -122,7 +122,7 @@ async def align(
     service: Service = request.app.state.service
     memory: UploadMemory = request.app.state.upload_memory
     refuse_repeated(request.query_params.multi_items())
-    model, boxes = _chosen(query, service)
+    model, boxes = chosen(query, service)
     timings = Timings()
     limit_ms = service.settings.request_deadline_ms
     seconds = min(deadline_ms or limit_ms, limit_ms) / 1000
@@ -130,10 +130,13 @@ async def align(
     async with service.intake.tracked():
         with memory.upload() as take:
             with timings.stage("read"):
-                upload = await _read_in_time(request, service.settings, take)
+                upload = await in_time(
+                    read_upload(request, service.settings.max_upload_bytes, take),
+                    service.settings,
+                )
             if upload.fields:
                 query = with_fields(query, upload.fields)
-                model, boxes = _chosen(query, service)
+                model, boxes = chosen(query, service)
             # Only now a place is taken: a slow upload keeps nobody else out.
             with service.intake.place():
                 wanted = AlignRequest(
@@ -146,7 +149,7 @@ async def align(
                     timings,
                 )
                 try:
-                    return await _answer_in_time(request, wanted, query.heatmap, service, seconds)
+                    return await _answer_in_time(request, wanted, query, service, seconds)
                 except DeadlineExceeded as error:
                     if deadline_ms is None or deadline_ms >= limit_ms:
                         raise
@@ -156,23 +159,12 @@ async def align(
 (ROUTE,) = (route for route in router.routes if isinstance(route, APIRoute))
 
 
-async def _read_in_time(
-    request: Request, settings: Settings, take: Callable[[int], None]
-) -> Upload:
-    seconds = settings.upload_timeout_ms / 1000
-    try:
-        async with asyncio.timeout(seconds):
-            return await read_upload(request, settings.max_upload_bytes, take)
-    except TimeoutError as error:
-        raise UploadTooSlow(f"The body did not arrive within {seconds:g} seconds.") from error
-
-
 async def _answer_in_time(
-    request: Request, wanted: AlignRequest, heatmap: bool, service: Service, seconds: float
+    request: Request, wanted: AlignRequest, query: AlignQuery, service: Service, seconds: float
 ) -> Response:
     try:
         async with asyncio.timeout(seconds):
-            answer = await _answer(request, wanted, heatmap, service)
+            answer = await _answer(request, wanted, query, service)
         if time.monotonic() > wanted.deadline:  # while nothing was awaited that could be ended
             raise TimeoutError
         return answer
@@ -181,26 +173,29 @@ async def _answer_in_time(
 
 
 async def _answer(
-    request: Request, wanted: AlignRequest, heatmap: bool, service: Service
+    request: Request, wanted: AlignRequest, query: AlignQuery, service: Service
 ) -> Response:
     timings, model = wanted.timings, wanted.model
     with timings.stage("total"):
-        aligned = await _unless_disconnected(request, service.pipeline.align(wanted))
+        aligned = await unless_disconnected(request, service.pipeline.align(wanted))
         loop = asyncio.get_running_loop()
         with timings.stage("render"):
-            if _prefers_png(request.headers.get("accept", "")):
-                png = await loop.run_in_executor(service.workers, answers.drawn, aligned)
+            media_type = _preferred(request.headers.get("accept", ""))
+            picture: bytes | str | None = None
+            if media_type == PNG:
+                picture = await loop.run_in_executor(service.workers, answers.drawn, aligned)
+            elif media_type == SVG:
+                picture = drawing(aligned, wanted.frame)
             else:
-                png = None
                 faces = await loop.run_in_executor(
-                    service.workers, answers.face_answers, aligned, wanted.frame, heatmap
+                    service.workers, answers.face_answers, aligned, query
                 )
     service.metrics.observe_stages(model.name, timings.seconds)
     milliseconds = {stage: round(1000 * took, 3) for stage, took in timings.seconds.items()}
     server_timing = ", ".join(f"{stage};dur={took}" for stage, took in milliseconds.items())
     headers = {"Server-Timing": server_timing}
-    if png is not None:
-        return Response(png, headers=headers, media_type="image/png")
+    if picture is not None:
+        return Response(picture, headers=headers, media_type=media_type)
     answer = AlignResponse(
         request_id=request.state.request_id,
         model=answers.model_brief(model.checkpoint),
@@ -214,27 +209,8 @@ async def _answer(
     return Response(body, headers=headers, media_type="application/json")
 
 
-def _chosen(query: AlignQuery, service: Service) -> tuple[LoadedModel, list[FaceBox] | None]:
-    """The model and the boxes that the parameters name. Raises InvalidParameter."""
-    model = service.models.get(query.model)
-    return model, _boxes(query.boxes, service.settings.max_request_faces)
-
-
-def _boxes(text: str | None, limit: int) -> list[FaceBox] | None:
-    """The caller's boxes. Raises InvalidParameter that says which one is malformed, and how."""
-    if text is None:
-        return None
-    try:
-        boxes = [FaceBox(*box) for box in BOXES.validate_json(text)]
-    except ValidationError as error:
-        raise InvalidParameter(explain(error.errors()[0], "boxes")) from error
-    if len(boxes) > limit:
-        raise InvalidParameter(f"boxes: {len(boxes)} are more than the {limit} accepted.")
-    return boxes
-
-
-def _prefers_png(accept: str) -> bool:
-    """Whether an Accept header ranks `image/png` above `application/json` (RFC 9110, 12.5.1)."""
+def _preferred(accept: str) -> str:
+    """Which of the media types an Accept header ranks first (RFC 9110, 12.5.1)."""
     ranges: dict[str, float] = {}
     for entry in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in entry.split(";"))
@@ -242,28 +218,10 @@ def _prefers_png(accept: str) -> bool:
         with suppress(ValueError):
             ranges[media_range] = float(values[0]) if values else 1.0
 
-    def quality(kind: str, subtype: str) -> float:
+    def quality(media_type: str) -> float:
         """By the most specific range that names it."""
-        named = (r for r in (f"{kind}/{subtype}", f"{kind}/*", "*/*") if r in ranges)
+        kind = media_type.split("/")[0]
+        named = (r for r in (media_type, f"{kind}/*", "*/*") if r in ranges)
         return ranges.get(next(named, ""), 0.0)
 
-    return quality("image", "png") > quality("application", "json")
-
-
-async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
-    """The work's result; if the caller leaves first, the work is cancelled. The body is read."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(_disconnected(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel()
-        gone.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    return max((JSON, PNG, SVG), key=quality)

@@ -229,6 +229,32 @@ def test_every_exif_orientation_gives_the_same_face(
     assert np.abs(points(again) - points(stored_face)).max() < SENT_BACK_PX
 
 
+@pytest.mark.parametrize("frame", ["upright", "stored"])
+@pytest.mark.parametrize("turn", [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180])
+@pytest.mark.parametrize("orientation", [1, 6, 7])
+def test_a_turned_face_is_found_and_its_box_sent_back_gives_it_again(
+    client: httpx.Client, portrait: Pixels, frame: str, turn: int, orientation: int
+) -> None:
+    upright = points(align(client, encode(portrait, ".png"))["faces"][0])
+    body = stored_as(np.asarray(cv2.rotate(portrait, turn), np.uint8), orientation)
+    (face,) = align(client, body, frame=frame, heatmap=True)["faces"]
+    box = face["box"]
+    assert abs(box["roll_degrees"]) > 45
+    shape = points(face) - points(face).mean(axis=0)
+    size = np.linalg.norm(upright - upright.mean(axis=0))
+    assert np.linalg.norm(shape) == pytest.approx(size, rel=0.03)
+    sent = [box[key] for key in ("x", "y", "width", "height", "roll_degrees")]
+    (again,) = align(client, body, frame=frame, boxes=json.dumps([sent]))["faces"]
+    assert np.abs(points(again) - points(face)).max() < SENT_BACK_PX
+    heatmap = face["heatmap"]
+    image = np.array(Pillow.open(io.BytesIO(base64.b64decode(heatmap["png_base64"]))))
+    place = heatmap["box"]
+    on_png = (points(face) + 0.5 - [place["x"] + 0.5, place["y"] + 0.5]) * (256 / place["width"])
+    under = [image[int(y), int(x)] for x, y in on_png if min(x, y) >= 0 and max(x, y) < 256]
+    assert len(under) > 60
+    assert np.mean(under) > 3 * image.mean()
+
+
 def test_heatmap_is_a_picture_that_lies_on_the_face(
     client: httpx.Client, astronaut_jpeg: bytes
 ) -> None:

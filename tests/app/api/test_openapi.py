@@ -60,7 +60,7 @@ def test_no_code_is_in_the_document_that_does_not_exist(document: Document) -> N
 
 
 def test_every_route_of_v1_names_what_the_way_in_may_answer(document: Document) -> None:
-    for path in ("/v1/align", "/v1/models"):
+    for path in ("/v1/align", "/v1/align/batch", "/v1/models"):
         ((method, _),) = document["paths"][path].items()
         named = codes_by_status(document, path, method)
         assert {"400", "401", "408", "429", "431", "500"} <= set(named)
@@ -77,7 +77,11 @@ def test_every_body_and_parameter_is_in_the_document(document: Document) -> None
     images = {"image/jpeg", "image/png", "image/webp", "application/octet-stream"}
     content = operation["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", *images}
-    assert set(operation["responses"]["200"]["content"]) == {"application/json", "image/png"}
+    assert set(operation["responses"]["200"]["content"]) == {
+        "application/json",
+        "image/png",
+        "image/svg+xml",
+    }
     parameters = {parameter["name"] for parameter in operation["parameters"]}
     assert parameters == {*AlignQuery.model_fields, "X-Deadline-Ms"}
     fields = content["multipart/form-data"]["schema"]["properties"]
@@ -101,7 +105,7 @@ def test_every_parameter_is_of_one_plain_type(document: Document) -> None:
 
 def test_the_document_names_operations_server_and_license(document: Document) -> None:
     ids = [o["operationId"] for path in document["paths"].values() for o in path.values()]
-    assert sorted(ids) == ["align", "list_models", "livez", "metrics", "readyz"]
+    assert sorted(ids) == ["align", "align_batch", "list_models", "livez", "metrics", "readyz"]
     assert document["servers"][0]["url"] == "/"
     assert document["info"]["license"]["identifier"] == "Apache-2.0"
 
@@ -182,5 +186,6 @@ def test_requests_against_the_document_are_refused_as_it_says(client: httpx.Clie
 def test_every_other_route_answers_as_the_document_says(
     client: httpx.Client, document: Document
 ) -> None:
-    for path in document["paths"].keys() - {"/v1/align"}:
+    assert {200, 422} <= statuses(client, "/v1/align/batch", GenerationMode.POSITIVE)
+    for path in document["paths"].keys() - {"/v1/align", "/v1/align/batch"}:
         assert statuses(client, path, GenerationMode.POSITIVE) == {200}

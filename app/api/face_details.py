@@ -1,0 +1,98 @@
+"""What an answer tells of a face beside its points, if it is asked for."""
+
+import base64
+from typing import Any
+
+import cv2
+import numpy as np
+
+from app.api.schemas import Chip, Face, FacePose, FaceQuality, FaceQuery, Mask, Openings
+from lwbafa.face import AlignedFace
+from lwbafa.imaging.draw import png
+from lwbafa.imaging.photograph import Frame, Photograph
+from lwbafa.measures.chips import TEMPLATES, chip_crop, chip_matrix
+from lwbafa.types import FaceBox
+
+
+def details(face: AlignedFace, photograph: Photograph, query: FaceQuery) -> dict[str, Any]:
+    """The fields of `Face` that the query asks for; None where the markup does not tell them.
+
+    Pose, openings, quality and chips are of the upright photograph whatever the frame.
+    """
+    asked: dict[str, Any] = {}
+    if query.pose:
+        asked["pose"] = FacePose(**_rounded(face.pose, 2))
+    if query.openings:
+        asked["openings"] = Openings(**_rounded(face.openings, 4))
+    if query.quality:
+        asked["quality"] = FaceQuality(**_rounded(face.quality, 4))
+    if query.five:
+        five = photograph.points_from_upright(face.five, query.frame)
+        asked["five"] = [(round(x, 3), round(y, 3)) for x, y in five.tolist()]
+    if query.chip:
+        asked["chip"] = _chip(face, photograph, query.chip)
+    if query.mask:
+        asked["mask"] = _mask(face, photograph, query.frame)
+    return asked
+
+
+def _rounded(values: Any, digits: int) -> dict[str, float]:
+    return {name: round(value, digits) for name, value in values._asdict().items()}
+
+
+def _chip(face: AlignedFace, photograph: Photograph, name: str) -> Chip:
+    template = TEMPLATES[name]
+    matrix = chip_matrix(chip_crop(face.five, template), template.size_px)
+    return Chip(
+        template=name,
+        width=template.size_px,
+        height=template.size_px,
+        matrix=[[round(value, 6) for value in row] for row in matrix.tolist()],
+        png_base64=base64.b64encode(png(face.chip(photograph, name))).decode(),
+    )
+
+
+def _mask(face: AlignedFace, photograph: Photograph, frame: Frame) -> Mask:
+    """The hull of the landmarks, as a picture of its bounds within the frame."""
+    width, height = photograph.size(frame)
+    points = photograph.points_from_upright(face.landmarks, frame)
+    left, top, right, bottom = FaceBox.around(points).bounds
+    x, y = (int(np.clip(round(value), 0, most)) for value, most in ((left, width), (top, height)))
+    to_x = int(np.clip(round(right) + 1, x + 1, max(width, x + 1)))
+    to_y = int(np.clip(round(bottom) + 1, y + 1, max(height, y + 1)))
+    mask = np.zeros((to_y - y, to_x - x), np.uint8)
+    hull = cv2.convexHull(np.round(points - [x, y]).astype(np.int32))
+    cv2.fillConvexPoly(mask, hull, 255)
+    return Mask(
+        x=x,
+        y=y,
+        width=to_x - x,
+        height=to_y - y,
+        png_base64=base64.b64encode(png(mask)).decode(),
+    )
+
+
+def normalized(face: Face, width: int, height: int) -> Face:
+    """A face whose places are shares of the picture's sides: 0 and 1 are its outer edges."""
+
+    def x(value: float) -> float:
+        return round((value + 0.5) / width, 6)
+
+    def y(value: float) -> float:
+        return round((value + 0.5) / height, 6)
+
+    def box(of: Any) -> Any:
+        size = {"width": round(of.width / width, 6), "height": round(of.height / height, 6)}
+        return of.model_copy(update={"x": x(of.x), "y": y(of.y), **size})
+
+    changed: dict[str, Any] = {
+        "box": box(face.box),
+        "landmarks": [
+            point.model_copy(update={"x": x(point.x), "y": y(point.y)}) for point in face.landmarks
+        ],
+    }
+    if face.five:
+        changed["five"] = [(x(px), y(py)) for px, py in face.five]
+    if face.heatmap:
+        changed["heatmap"] = face.heatmap.model_copy(update={"box": box(face.heatmap.box)})
+    return face.model_copy(update=changed)

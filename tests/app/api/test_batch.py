@@ -1,0 +1,111 @@
+"""`POST /v1/align/batch`: each photograph is answered, or refused, by itself."""
+
+import json
+from typing import Any
+
+import cv2
+import httpx
+import pytest
+
+from lwbafa.types import Pixels
+from tests.app.api.test_align import SENT_BACK_PX, align, points
+from tests.conftest import encode, running_server
+
+Part = tuple[str, tuple[str | None, bytes, str]]
+
+
+def part(body: bytes, filename: str | None = "photo.jpg") -> Part:
+    return "image", (filename, body, "image/jpeg")
+
+
+def batch(client: httpx.Client, *parts: Part, **query: Any) -> dict[str, Any]:
+    response = client.post("/v1/align/batch", files=[*parts], params=query)
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def test_photographs_are_answered_in_order_as_each_alone_would_be(
+    client: httpx.Client, astronaut: Pixels, astronaut_jpeg: bytes
+) -> None:
+    half = encode(cv2.resize(astronaut, (256, 256)), ".png")  # type: ignore[arg-type]
+    parts = [part(astronaut_jpeg, "a.jpg"), part(half, "b.png"), part(astronaut_jpeg, "ü.jpg")]
+    answer = batch(client, *parts)
+    items = answer["images"]
+    assert [(i["index"], i["filename"], i["status"]) for i in items] == [
+        (0, "a.jpg", 200),
+        (1, "b.png", 200),
+        (2, "ü.jpg", 200),
+    ]
+    assert [item["image"]["width"] for item in items] == [512, 256, 512]
+    assert answer["model"]["name"] == "lwbafa-300w68"
+    for item, body in ((items[0], astronaut_jpeg), (items[1], half)):
+        (alone,) = align(client, body)["faces"]
+        (face,) = item["faces"]
+        assert points(face) == pytest.approx(points(alone), abs=SENT_BACK_PX)
+        assert item["found_faces"] == 1
+
+
+def test_what_is_no_photograph_fails_alone(client: httpx.Client, astronaut_jpeg: bytes) -> None:
+    parts = [part(b"no picture"), part(astronaut_jpeg), part(b""), part(astronaut_jpeg[:9000])]
+    items = batch(client, *parts)["images"]
+    assert [item["status"] for item in items] == [415, 200, 400, 400]
+    codes = [item.get("error", {}).get("code") for item in items]
+    assert codes == ["unsupported_media_type", None, "empty_body", "truncated_image"]
+    assert all("faces" not in item for item in items if item["status"] != 200)
+    alone = client.post("/v1/align", content=b"no picture").json()
+    assert items[0]["error"]["detail"] == alone["detail"]
+
+
+def test_parameters_hold_for_all_photographs(client: httpx.Client, astronaut_jpeg: bytes) -> None:
+    items = batch(client, part(astronaut_jpeg), part(astronaut_jpeg), pose=True)["images"]
+    assert all(abs(item["faces"][0]["pose"]["yaw"]) < 45 for item in items)
+    response = client.post(
+        "/v1/align/batch", files=[part(astronaut_jpeg)], data={"units": "normalized"}
+    )
+    (item,) = response.json()["images"]
+    assert all(0 < landmark["x"] < 1 for landmark in item["faces"][0]["landmarks"])
+
+
+def test_lines_come_as_an_array_would(client: httpx.Client, astronaut_jpeg: bytes) -> None:
+    parts = [part(astronaut_jpeg), part(b"none"), part(astronaut_jpeg)]
+    with client.stream(
+        "POST", "/v1/align/batch", files=parts, headers={"Accept": "application/x-ndjson"}
+    ) as response:
+        assert response.headers["content-type"].startswith("application/x-ndjson")
+        lines = [json.loads(line) for line in response.iter_lines()]
+    assert [(line["index"], line["status"]) for line in lines] == [(0, 200), (1, 415), (2, 200)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        ({"content": b"raw", "headers": {"Content-Type": "image/jpeg"}}, 415, None),
+        ({"files": [("photo", ("a.jpg", b"x", "image/jpeg"))]}, 422, "missing_image_field"),
+        ({"files": [part(b"x")], "params": {"boxes": "[[1,2,3,4]]"}}, 422, "invalid_parameter"),
+        ({"files": [part(b"x")], "data": {"surprise": "1"}}, 422, "invalid_parameter"),
+        ({"files": [part(b"x")], "params": {"model": "none"}}, 422, "invalid_parameter"),
+        ({"files": [part(b"x")] * 33}, 400, "bad_multipart"),
+    ],
+    ids=["raw", "other-field", "boxes", "unknown", "model", "too-many"],
+)
+def test_what_no_photograph_could_mend_is_one_refusal(
+    client: httpx.Client, request_: dict[str, Any], status: int, code: str | None
+) -> None:
+    response = client.post("/v1/align/batch", **request_)
+    assert response.status_code == status, response.text
+    if code:
+        assert response.json()["code"] == code
+
+
+def test_a_batch_is_bounded_in_bytes_and_photographs(astronaut_jpeg: bytes) -> None:
+    with (
+        running_server(max_batch_images=2, max_upload_bytes=400_000) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        assert len(batch(client, *[part(astronaut_jpeg)] * 2)["images"]) == 2
+        three = client.post("/v1/align/batch", files=[part(astronaut_jpeg)] * 3)
+        assert (three.status_code, three.json()["code"]) == (400, "bad_multipart")
+        assert "at most 2 files" in three.json()["detail"]
+        large = client.post("/v1/align/batch", files=[part(b"\xff" * 500_000)])
+        assert large.status_code == 413
