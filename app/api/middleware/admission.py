@@ -27,7 +27,6 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = (scope.get("method"), scope.get("path"))  # neither when the process starts
         if asked == ("POST", self._route.path):
-            scope["route"] = self._route  # as the router would, for the telemetry's label
             self._service.refuse_if_late(self._model(scope), self._deadline_s)
         await self._app(scope, receive, send)
 
