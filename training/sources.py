@@ -58,8 +58,8 @@ def divided(
     training = [face for face, held in zip(faces, held_back, strict=True) if not held]
     if len({face.annotation.photograph for face in training}) < 2:
         raise DatasetError(
-            f"of the sources' faces ({len(faces)}), {len(training)} may be trained on, of a single "
-            "photograph at most: a network needs two or more"
+            f"of the sources' faces ({len(faces)}), {len(training)} may be trained on: a network "
+            "cannot learn from a single photograph"
         )
     validation = [
         face.annotation
