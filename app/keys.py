@@ -27,8 +27,9 @@ logger = logging.getLogger(__name__)
 class KeyRing:
     """The names of the keys that are let in, from a text and a file of `name:sha256` entries.
 
-    The file is read again at most once a second, when a key is presented: its bytes are compared,
-    not its time stamp or inode, so a replaced, rewritten or re-linked file is noticed alike. A file
+    The file is read again at most once a second, when a key is presented or the metrics are read:
+    its bytes are compared, not its time stamp or inode, so a replaced, rewritten or re-linked file
+    is noticed alike. A file
     that cannot be read or understood leaves the keys as they were and one line in the log.
     """
 
@@ -44,6 +45,7 @@ class KeyRing:
         # What the file held, or why it could not be read: what is the same again is old news.
         self._seen: bytes | str = content
         self._looked = time.monotonic()
+        self._broken = False
 
     @classmethod
     def of_settings(cls, settings: Settings) -> "KeyRing | None":
@@ -59,6 +61,11 @@ class KeyRing:
         """
         self._reload()
         return self._names.get(hashlib.sha256(key.encode()).digest())
+
+    def file_is_broken(self) -> bool:
+        """Whether the file, looked at now, cannot be read or understood: the older keys hold."""
+        self._reload()
+        return self._broken
 
     def _reload(self) -> None:
         now = time.monotonic()
@@ -76,8 +83,10 @@ class KeyRing:
             if isinstance(content, str):
                 raise ValueError(content)
             self._names = _parse(self._text, content)
+            self._broken = False
             logger.info("API keys reloaded: %d", len(self._names))
         except ValueError as error:
+            self._broken = True
             logger.error("API keys not reloaded, the old ones stay: %s", _reason(error))
 
 

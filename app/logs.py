@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 access_log = logging.getLogger("app.access")
@@ -15,11 +16,14 @@ def log_fields(state: Mapping[str, Any]) -> dict[str, str]:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message and the record's own `fields`."""
+    """One JSON object a line: time, level, logger, message and the record's own `fields`.
+
+    The time is UTC as RFC 3339 writes it, to the millisecond.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "time": self.formatTime(record),
+            "time": _rfc3339(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -28,6 +32,12 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def _rfc3339(seconds: float) -> str:
+    """A time since the epoch, such as 2026-01-31T23:59:59.123Z."""
+    utc = datetime.fromtimestamp(seconds, UTC)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def configure_logging(level: str) -> None:

@@ -9,7 +9,10 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    disable_created_metrics,
 )
+
+from app.memory import memory_limit_bytes
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
 
@@ -18,6 +21,8 @@ class Metrics:
     """The Prometheus metrics of one service, in a registry of their own."""
 
     def __init__(self) -> None:
+        # When a series began nobody asks, and the answer is a series beside each counter's.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.requests = Histogram(
             "lwbafa_request_seconds",
@@ -120,6 +125,11 @@ class Metrics:
             ["key"],
             registry=self.registry,
         )
+        self.key_file_broken = Gauge(
+            "lwbafa_key_file_broken",
+            "1 while the file of API keys cannot be read or understood, and the older keys hold",
+            registry=self.registry,
+        )
         self.ready = Gauge(
             "lwbafa_ready",
             "1 while traffic should come here; 0 while starting, draining, stopping or dead",
@@ -131,6 +141,12 @@ class Metrics:
             ["name"],
             registry=self.registry,
         )
+        self.memory_limit = Gauge(
+            "lwbafa_memory_limit_bytes",
+            "Memory that the process may hold: its container's limit, else the machine's memory",
+            registry=self.registry,
+        )
+        self.memory_limit.set(memory_limit_bytes())
         ProcessCollector(registry=self.registry)  # memory, CPU time, files, time of the start
         for reason in ("slow", "crowded"):
             self.closed_connections.labels(reason)

@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line that is written"
     )
+    log_probes: bool = Field(
+        True,
+        description="Whether answered requests for `/livez`, `/readyz` and `/metrics` are logged",
+    )
     checkpoint_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)] = Field(
         (MODEL_STORE / "lwbafa-300w68",),
         min_length=1,

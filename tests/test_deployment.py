@@ -194,6 +194,12 @@ def test_nginx_agrees_with_the_service() -> None:
         assert f"| `{name} {value[name]}` |" in documented, name
 
 
+def test_the_public_front_passes_requests_on_as_the_other_proxy_does() -> None:
+    front = (ROOT / "docker" / "nginx-tls.conf").read_text()
+    lines = {line for line in NGINX.splitlines() if line.strip() and not line.startswith("#")}
+    assert lines - set(front.splitlines()) == {"    listen 80 backlog=2048;"}
+
+
 def test_the_checks_proxy_is_the_documented_one() -> None:
     text = configuration([("127.0.0.1", 1), ("127.0.0.1", 2), ("127.0.0.1", 3)], 4)
     assert re.findall(r"server (\S+) max_fails=0;", text) == [f"127.0.0.1:{n}" for n in (1, 2, 3)]

@@ -31,7 +31,9 @@ def test_every_setting_has_its_row_with_its_default() -> None:
 
 
 def _short(value: object) -> str:
-    """A default as the reference shows it: paths from the repository on."""
+    """A default as the reference shows it: paths from the repository on, switches as set."""
+    if isinstance(value, bool):
+        return str(value).lower()
     inside = isinstance(value, Path) and value.is_relative_to(ROOT)
     return value.relative_to(ROOT).as_posix() if inside else str(value)  # type: ignore[attr-defined]
 

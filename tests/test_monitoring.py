@@ -53,8 +53,10 @@ SCRAPE_S = 1
 PATIENCE_S = 60
 
 needs_prometheus = pytest.mark.skipif(
-    not (shutil.which("prometheus") and shutil.which("promtool")),
-    reason="no Prometheus: apt install prometheus",
+    not shutil.which("prometheus"), reason="no Prometheus: apt install prometheus"
+)
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="no promtool: apt install prometheus"
 )
 
 
@@ -81,6 +83,44 @@ def test_every_alert_has_its_section_and_every_section_its_alert() -> None:
     runbook = (ROOT / "docs" / "operations.md").read_text()
     sections = re.findall(r"^### (Lwbafa\w+)\n\n\*(\w+)\.\*", runbook, re.MULTILINE)
     assert sections == [(rule["alert"], rule["labels"]["severity"].title()) for rule in RULES]
+
+
+def test_every_alert_leads_to_its_section() -> None:
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    # As GitHub and its like make anchors of headings.
+    headings = re.findall(r"^#+ (.+)$", runbook, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    for rule in RULES:
+        document, anchor = rule["annotations"]["runbook_url"].split("#")
+        assert (document, anchor) == ("docs/operations.md", rule["alert"].lower())
+        assert anchor in anchors
+
+
+def test_no_rule_adds_up_over_environments() -> None:
+    """Two in one Prometheus must not mix: what is added up keeps its namespace."""
+    for rule in RULES:
+        added_up = re.findall(
+            r"\b(?:sum|count|avg|min|max)\b\s*(by|without)? ?\(([^)]*)", rule["expr"]
+        )
+        for how, labels in added_up:
+            assert (how == "by") == ("namespace" in labels), rule["alert"]
+            assert how, rule["alert"]
+        if "rate(" in rule["expr"] and rule["labels"]["severity"] == "page":
+            assert "> 0.2) >" in " ".join(rule["expr"].split()), rule["alert"]
+
+
+def test_every_query_of_the_dashboard_selects_by_namespace() -> None:
+    for name, expression in EXPRESSIONS.items():
+        if name.startswith("Lwbafa"):
+            continue
+        for selector in re.findall(r"\{([^}]*)\}", expression):
+            assert 'namespace=~"$namespace"' in selector, name
+
+
+def test_failures_are_the_same_on_the_dashboard_and_in_the_page() -> None:
+    """A caller's own deadline is in neither."""
+    for name in ("Failing (500, 504) A", "LwbafaErrors"):
+        assert re.search(r'- \(sum.*code="caller_deadline_exceeded"', EXPRESSIONS[name]), name
 
 
 def test_every_metric_is_looked_at(exposed: set[str]) -> None:
@@ -113,7 +153,7 @@ def test_the_dashboard_fits_its_data_source_and_its_grid() -> None:
     assert len(ids) == len(set(ids))
 
 
-@needs_prometheus
+@needs_promtool
 def test_promtool_finds_nothing_wrong() -> None:
     for command in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts.test.yml"]):
         done = subprocess.run(
@@ -188,7 +228,12 @@ def answer(http: httpx.Client, expression: str) -> Any:
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_every_query_is_answered(name: str, prometheus: httpx.Client) -> None:
     expression = EXPRESSIONS[name]
-    for variable, value in (("$__rate_interval", "1m"), ("$instance", ".*"), ("$stage", "total")):
+    for variable, value in {
+        "$__rate_interval": "1m",
+        "$namespace": ".*",
+        "$instance": ".*",
+        "$stage": "total",
+    }.items():
         expression = expression.replace(variable, value)
     result = answer(prometheus, expression)
     assert result or name in QUIET

@@ -8,10 +8,16 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+
 from lwbafa.checkpoint import BoxConvention, InputContract, Manifest, Training
 from lwbafa.markups import MARKUPS
+from lwbafa.network import ARCHITECTURES, BoundaryAwareNetwork
 from training.checkpoint_folder import draft, write_manifest
 from training.datasets import load_faces
+from training.errors import RunError
 from training.measure_engines import convert_and_measure
 from training.recipe import Recipe
 
@@ -28,11 +34,11 @@ def export(
 ) -> None:
     """Write the checkpoint, then load what was written and measure it.
 
-    Raises LoadError, DatasetError or RecipeError, and then leaves `out` as it was.
+    Raises LoadError, DatasetError, RecipeError or RunError, and then leaves `out` as it was.
     """
     trained = Recipe.read(recipe)
+    weights = _weights(run / "network.safetensors", recipe, trained)
     faces = load_faces(data, test_sources, MARKUPS[trained.markup].landmark_count)
-    weights = (run / "network.safetensors").read_bytes()
     manifest = Manifest(
         name=out.name,
         version=version,
@@ -54,3 +60,19 @@ def export(
         (folder / manifest.weights_file).write_bytes(weights)
         write_manifest(folder, manifest)
         convert_and_measure(folder, faces, ", ".join(test_sources))
+
+
+def _weights(path: Path, recipe: Path, trained: Recipe) -> bytes:
+    """The file of a finished run's weights. Raises RunError if they are not of the recipe."""
+    if not path.exists():
+        raise RunError(f"{path} does not exist: only a run that came to its end has weights")
+    weights = path.read_bytes()
+    try:
+        shapes = {name: tensor.shape for name, tensor in load(weights).items()}
+    except SafetensorError as error:
+        raise RunError(f"{path}: not a readable safetensors file ({error})") from error
+    with torch.device("meta"):
+        network = BoundaryAwareNetwork(ARCHITECTURES[trained.architecture], MARKUPS[trained.markup])
+    if shapes != {name: tensor.shape for name, tensor in network.state_dict().items()}:
+        raise RunError(f"{path}: the weights of another network than {recipe} describes")
+    return weights

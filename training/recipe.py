@@ -171,7 +171,9 @@ class Recipe:
             where = ".".join(str(part) for part in problem["loc"])
             says = problem["msg"].removeprefix("Value error, ")
             raise RecipeError(f"{path}: {where}: {says}" if where else f"{path}: {says}") from error
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except OSError as error:
+            raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+        except (ValueError, TypeError, AttributeError) as error:
             raise RecipeError(f"{path}: {error}") from error
 
     @property

@@ -59,8 +59,8 @@ def divided(
     training = [face for face, held in zip(faces, held_back, strict=True) if not held]
     if len({face.annotation.photograph for face in training}) < 2:
         raise DatasetError(
-            f"the sources hold {len(faces)} faces, and {len(training)} of them are left to train "
-            "on: a network cannot learn from a single photograph"
+            f"of the sources' faces ({len(faces)}), {len(training)} may be trained on: a network "
+            "cannot learn from a single photograph"
         )
     validation = [
         face.annotation

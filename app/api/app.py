@@ -61,6 +61,8 @@ def create_app(service: Service) -> FastAPI:
         settings.max_held_upload_bytes, service.expected_wait_s
     )
     metrics.upload_bytes.set_function(lambda: memory.held_bytes)
+    if keys is not None:
+        metrics.key_file_broken.set_function(keys.file_is_broken)
     for router in ROUTERS:
         app.include_router(router)
     install_openapi(app, keys_needed=keys is not None)
@@ -82,7 +84,13 @@ def create_app(service: Service) -> FastAPI:
             expose_headers=tuple(RESPONSE_HEADERS),
         )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestTelemetry, metrics=metrics)
+    app.add_middleware(
+        RequestTelemetry,
+        # A router that is included shows no paths of its own.
+        routes=(*app.routes, *(route for router in ROUTERS for route in router.routes)),
+        metrics=metrics,
+        log_probes=settings.log_probes,
+    )
     app.add_middleware(CloseWithoutReset, is_leaving=lambda: service.readiness.leaving)
     return app
 

@@ -5,6 +5,8 @@ import os
 import socket
 import sys
 from functools import partial
+from importlib.metadata import version
+from typing import Any
 
 import uvicorn
 
@@ -15,6 +17,7 @@ from app.server.connection import Connection, connection_limits
 from app.server.lifecycle import serve
 from app.service import MakeEngine, Service
 from app.settings import Settings, read_settings
+from lwbafa.cpus import granted_cpus
 from lwbafa.engine.choose import create_engine
 from lwbafa.errors import LwbafaError
 
@@ -33,9 +36,37 @@ def main(make_engine: MakeEngine = create_engine) -> None:
     except LwbafaError as error:
         sys.exit(f"lwbafa: {error}")
     host, port = listener.getsockname()[:2]
-    logging.getLogger(__name__).info("listening on http://%s:%d", host, port)
+    logging.getLogger(__name__).info(
+        "listening on http://%s:%d", host, port, extra={"fields": what_serves(service)}
+    )
     # No thread that a hostile file still occupies may delay the end.
     os._exit(serve(config, service, listener))
+
+
+def what_serves(service: Service) -> dict[str, Any]:
+    """What a log should say of a process: its checkpoints, its threads and its limits."""
+    settings = service.settings
+    return {
+        "version": version("lwbafa"),
+        "models": [
+            {
+                "name": model.name,
+                "version": model.checkpoint.manifest.version,
+                "engine": model.aligner.engine.name,
+                "device": model.aligner.engine.device,
+            }
+            for model in service.models
+        ],
+        "threads": {
+            "network": settings.network_threads or granted_cpus(),
+            "workers": settings.worker_threads or granted_cpus(),
+        },
+        "limits": {
+            name: getattr(settings, name)
+            for name in Settings.model_fields
+            if name.startswith("max_") or name.endswith("_ms")
+        },
+    }
 
 
 def server_config(service: Service) -> uvicorn.Config:

@@ -133,7 +133,9 @@ def test_a_broken_file_keeps_the_old_keys_and_is_logged_once(
         assert ring.name_of(OTHER_KEY) is None
     assert len(caplog.records) == 1
     assert KEY not in caplog.text
+    assert ring.file_is_broken()
     file.write_text(OTHER_ENTRY)
+    assert not ring.file_is_broken()
     assert ring.name_of(KEY) is None
     assert ring.name_of(OTHER_KEY) == "batch.job-2"
 

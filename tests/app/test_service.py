@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ from app.errors import NotReady
 from app.service import Service
 from app.settings import Settings
 from lwbafa.engine import Alignment
+from lwbafa.engine.choose import ENGINES
 from lwbafa.types import Pixels
 from proof.harness import faulty_service
 from proof.harness.faulty_service import faulty_engine
@@ -332,6 +334,14 @@ def test_no_log_level_writes_an_uploads_metadata(astronaut: Pixels, tmp_path: Pa
         http.get("/private?name=alice", headers=upgrade)
     lines = log.read_text().splitlines()
     assert any("lwbafa" in line or "app.access" in line for line in lines)
+    (start,) = (json.loads(line) for line in lines if "listening on" in line)
+    (model,) = start["models"]
+    assert (model["name"], model["device"]) == ("lwbafa-300w68", "cpu")
+    assert model["version"]
+    assert model["engine"] in ENGINES
+    assert min(start["threads"].values()) >= 1
+    assert start["limits"]["max_queue_faces"] == Settings().max_queue_faces
+    assert "request_deadline_ms" in start["limits"]
     for line in lines:
         assert "secret" not in line.lower()
         assert "alice" not in line.lower()

@@ -54,12 +54,15 @@ def test_an_overlay_has_each_object_once(name: str) -> None:
     assert all("namespace" not in item["metadata"] for item in objects)
 
 
-def test_all_components_go_together_in_any_order(tmp_path: Path) -> None:
-    objects = combined(tmp_path, COMPONENTS)
+@pytest.mark.parametrize("other", ["keda", "gpu"])
+def test_all_components_go_together_in_any_order(tmp_path: Path, other: str) -> None:
+    """But `keda` and `gpu`, which brings it along."""
+    together = [name for name in COMPONENTS if name != other]
+    objects = combined(tmp_path, together)
     kinds = {item["kind"] for name in COMPONENTS for item in overlay(name)}
     assert {item["kind"] for item in objects} == kinds - {"HorizontalPodAutoscaler"}
-    assert "nvidia.com/gpu" in container(objects)["resources"]["limits"]
-    assert combined(tmp_path, COMPONENTS[::-1]) == objects
+    assert ("nvidia.com/gpu" in container(objects)["resources"]["limits"]) == ("gpu" in together)
+    assert combined(tmp_path, together[::-1]) == objects
 
 
 def test_the_readmes_own_kustomization_builds(tmp_path: Path) -> None:
@@ -72,6 +75,15 @@ def test_the_readmes_own_kustomization_builds(tmp_path: Path) -> None:
     assert container(objects)["image"] == f"registry.example.com/team/lwbafa:{VERSION}-cpu"
     mounts = {mount["mountPath"] for mount in container(objects)["volumeMounts"]}
     assert any(Path(settings(objects)["LWBAFA_API_KEYS_FILE"]).is_relative_to(m) for m in mounts)
+
+
+@pytest.mark.parametrize("components", [[], ["gpu"]])
+def test_an_image_can_be_pinned_by_digest(tmp_path: Path, components: list[str]) -> None:
+    combined(tmp_path, components)
+    digest = f"sha256:{'0' * 64}"
+    with (tmp_path / "kustomization.yaml").open("a") as file:
+        file.write(f"images: [{{name: lwbafa, newName: there/lwbafa, digest: '{digest}'}}]\n")
+    assert container(build(tmp_path))["image"] == f"there/lwbafa@{digest}"
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

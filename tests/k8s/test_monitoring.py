@@ -49,14 +49,25 @@ def test_prometheus_finds_the_service_and_calls_it_lwbafa(objects: list[Object])
     assert labels[monitor["spec"]["jobLabel"]] == "lwbafa"
 
 
-def test_keda_scales_on_metrics_of_the_service() -> None:
-    triggers = only(overlay("keda"), "ScaledObject")["spec"]["triggers"]
-    (query,) = [t["metadata"]["query"] for t in triggers if t["type"] == "prometheus"]
-    named = set(re.findall(r"lwbafa_\w+", query))
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("keda", ["prometheus", "cpu"]), ("gpu", ["prometheus"] * 2)]
+)
+def test_keda_scales_on_metrics_of_the_service_in_its_own_namespace(
+    name: str, kinds: list[str]
+) -> None:
+    """A GPU's pods on queue age, and not on their CPUs."""
+    triggers = only(overlay(name), "ScaledObject")["spec"]["triggers"]
+    assert [trigger["type"] for trigger in triggers] == kinds
+    asked = [t["metadata"] for t in triggers if t["type"] == "prometheus"]
+    assert "lwbafa_queue_oldest_seconds" in asked[0]["query"]
     samples = {s.name for family in Metrics().registry.collect() for s in family.samples}
     families = {family.name for family in Metrics().registry.collect()}
-    assert named
-    assert all(n in samples or re.sub("_(sum|count|bucket)$", "", n) in families for n in named)
-    assert 'job="lwbafa"' in query
-    # One number, whatever the replicas: KEDA takes the first of several.
-    assert re.match(r"(avg|max|sum)\(", query)
+    for metadata in asked:
+        named = set(re.findall(r"lwbafa_\w+", metadata["query"]))
+        assert named
+        assert all(n in samples or re.sub("_(sum|count|bucket)$", "", n) in families for n in named)
+        assert '{job="lwbafa", namespace="lwbafa"}' in metadata["query"]
+        # One number, whatever the replicas: KEDA takes the first of several.
+        assert re.match(r"(avg|max|sum)\(", metadata["query"])
+        # No pods of that name in Prometheus is an error, not a queue of age zero.
+        assert metadata["ignoreNullValues"] == "false"

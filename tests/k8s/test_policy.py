@@ -149,8 +149,9 @@ def test_one_autoscaler_owns_the_replicas(objects: list[Object]) -> None:
     assert spec["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     least = spec.get("minReplicas", spec.get("minReplicaCount"))
     assert 2 <= least < spec.get("maxReplicas", spec.get("maxReplicaCount"))
-    # Of the two kinds, both scale on CPU, for which the pods have to ask for some.
-    assert "70" in str(spec.get("metrics", spec.get("triggers")))
+    # All but a GPU's scale on CPU, for which the pods have to ask for some.
+    on_cpu = "70" in str(spec.get("metrics", spec.get("triggers")))
+    assert on_cpu == (settings(objects)["LWBAFA_DEVICE"] == "cpu")
 
 
 def test_all_is_labelled_as_ours(objects: list[Object]) -> None:

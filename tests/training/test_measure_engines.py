@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.torch import save
 
 from lwbafa.checkpoint import BoxConvention, Checkpoint, InputContract
 from lwbafa.face import AlignedFace
@@ -17,6 +18,7 @@ from lwbafa.quiet_openvino import ov
 from lwbafa.types import FaceBox, Pixels
 from proof.harness import ROOT
 from proof.harness.checkpoints import SHIPPED
+from tests.training.narrow import narrow_network
 from training.__main__ import main
 from training.checkpoint_folder import draft, write_manifest, write_model
 from training.convert import converted
@@ -112,19 +114,26 @@ def test_int8_is_made_of_the_weights_and_measured_with_the_other_engines(
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
-    [("absent", "absent: no such folder"), ("set", "does not fit the network")],
+    ("weights", "said"),
+    [
+        (None, "network.safetensors does not exist: only a run that came to its end"),
+        (b"any", "network.safetensors: not a readable safetensors file"),
+        (save(narrow_network(MARKUP_68).state_dict()), "weights of another network than"),
+        ((SHIPPED / "model.safetensors").read_bytes(), "absent: no such folder"),
+    ],
+    ids=["none", "broken", "another network", "no test faces"],
 )
-def test_an_export_that_fails_leaves_the_checkpoint_as_it_was(
-    source: str, said: str, data: Path, tmp_path: Path
+def test_an_export_that_fails_says_why_and_leaves_the_checkpoint_as_it_was(
+    weights: bytes | None, said: str, data: Path, tmp_path: Path
 ) -> None:
     out = Path(shutil.copytree(SHIPPED, tmp_path / "made"))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     recipe = ROOT / "training" / "recipes" / "lwbafa-300w68-cpu.toml"
     where = ["--run", str(tmp_path), "--recipe", str(recipe), "--data", str(data)]
     what = ["--version", "1.0.0", "--terms", "none", "--hardware", "none", "--out", str(out)]
-    (tmp_path / "network.safetensors").write_bytes(b"any")
-    ended = CliRunner().invoke(main, ["export", *where, *what, "--test-source", source])
+    if weights is not None:
+        (tmp_path / "network.safetensors").write_bytes(weights)
+    ended = CliRunner().invoke(main, ["export", *where, *what, "--test-source", "absent"])
     assert ended.exit_code == 1
     assert said in ended.output
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -87,6 +87,11 @@ def test_a_wrong_recipe_says_what_is_wrong(path: Path, old: str, new: str, says:
         Recipe.read(path)
 
 
+def test_a_missing_recipe_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"absent\.toml: cannot be read: No such file[^/]*$"):
+        Recipe.read(tmp_path / "absent.toml")
+
+
 def test_98_points_are_not_converted_from_68() -> None:
     phase = Phase(256, 1, 2, 1e-3, 0, 0.0)
     with pytest.raises(ValueError, match="98 points cannot be converted"):

@@ -21,15 +21,14 @@ class Admission:
 
     def __init__(self, app: ASGIApp, routes: Iterable[APIRoute], service: Service) -> None:
         self._app = app
-        self._routes = {route.path: route for route in routes}
+        self._asked = {("POST", route.path) for route in routes}
         self._service = service
         self._deadline_s = service.settings.request_deadline_ms / 1000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Neither is there when the process starts.
-        route = self._routes.get(scope.get("path", ""))
-        if route and scope.get("method") == "POST":
-            scope["route"] = route  # as the router would, for the telemetry's label
+        asked = (scope.get("method"), scope.get("path"))
+        if asked in self._asked:
             self._service.refuse_if_late(self._model(scope), self._deadline_s)
         await self._app(scope, receive, send)
 

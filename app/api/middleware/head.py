@@ -16,9 +16,4 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        as_get = {**scope, "method": "GET"}
-        try:
-            await self._app(as_get, receive, send)
-        finally:
-            if "route" in as_get:
-                scope["route"] = as_get["route"]  # for the telemetry's label
+        await self._app({**scope, "method": "GET"}, receive, send)
