@@ -46,7 +46,8 @@ async function boundariesOf(name, signal) {
 }
 
 async function align(blob, options, signal) {
-  const path = alignPath({ ...options, model: $("model").value });
+  const { selectedIndex: at, value } = $("model");
+  const path = alignPath({ ...options, model: at > 0 ? value : "" });
   const headers = { "Content-Type": sentType(blob.type), Accept: "application/json" };
   const text = await ask(path, { method: "POST", body: blob, headers, signal }, key());
   return { answer: JSON.parse(text), text, path };
