@@ -1,33 +1,25 @@
 // The camera: a frame when the last answer is back, never a queue of them.
 
-import { Smoother, Tracker, waitMs } from "./core.mjs";
+import { Smoother, Tracker, sleep, waitMs } from "./core.mjs";
 
 const LONGEST_SIDE = 640;
-
-const sleep = (ms, signal) =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-  });
-
-/** Until the tab is looked at again: who is not there is not photographed. */
-const visible = () =>
-  new Promise((resolve) => {
-    if (!document.hidden) return resolve();
-    document.addEventListener("visibilitychange", resolve, { once: true });
-  });
 
 export class Camera {
   #video = Object.assign(document.createElement("video"), { playsInline: true, muted: true });
   #ending = null;
 
-  /** `answered(blob, answer, text, boxes)` gets every frame that was answered. */
-  constructor({ align, answered, failed }) {
-    Object.assign(this, { align, answered, failed });
+  /** `align` asks; `answered` gets every frame with its answer, `failed` errors and the wait. */
+  constructor(told) {
+    Object.assign(this, told);
   }
 
   get running() {
     return this.#ending !== null;
+  }
+
+  /** Whether there is a frame to be had. */
+  get sees() {
+    return this.#video.videoWidth > 0;
   }
 
   /** Ask for the camera and align its frames until `stop`. Rejects if there is none to be had. */
@@ -42,7 +34,7 @@ export class Camera {
       this.#video.srcObject = stream;
       // Asked to stop while the person was still being asked.
       if (ending.signal.aborted) return this.#release();
-      stream.getVideoTracks()[0].addEventListener("ended", () => this.stop());
+      stream.getVideoTracks()[0].onended = () => this.#fail(new Error("The camera was taken away."));
       await this.#video.play();
     } catch (error) {
       this.stop();
@@ -68,6 +60,11 @@ export class Camera {
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
   }
 
+  #fail(error) {
+    this.stop();
+    this.failed(error, null);
+  }
+
   #release() {
     for (const track of this.#video.srcObject?.getTracks() ?? []) track.stop();
     this.#video.srcObject = null;
@@ -78,9 +75,11 @@ export class Camera {
     const smoother = new Smoother();
     let failures = 0;
     while (!signal.aborted) {
-      await visible();
+      if (document.hidden) {
+        await sleep(200, signal); // who looks elsewhere is not photographed
+        continue;
+      }
       const blob = await this.frame();
-      if (signal.aborted) return;
       const { boxes } = tracker;
       const grabbed = performance.now();
       try {
@@ -91,11 +90,7 @@ export class Camera {
         failures = 0;
       } catch (error) {
         if (signal.aborted) return;
-        if (!error.passes) {
-          this.stop();
-          this.failed(error, null);
-          return;
-        }
+        if (!error.passes) return this.#fail(error);
         tracker.forget();
         const ms = waitMs(error.retryAfter, failures++, Date.now());
         this.failed(error, ms);

@@ -1,4 +1,4 @@
-// What the page computes. Nothing here knows a document, so Node tests it: tests/app/web/core.test.mjs.
+// What the page computes, without a document: Node tests it, tests/app/web/core.test.mjs.
 
 /** Below this score of a face, its points are most likely wrong. */
 export const LEAST_SCORE = 0.4;
@@ -22,8 +22,7 @@ export class OneEuro {
   #speed = 0;
 
   constructor(least = 1.5, beta = 6) {
-    this.least = least;
-    this.beta = beta;
+    Object.assign(this, { least, beta });
   }
 
   /** The value smoothed, `seconds` after the one before. */
@@ -86,6 +85,12 @@ export function roll(landmarks, groups) {
   return (Math.atan2(right[1] - left[1], right[0] - left[0]) * 180) / Math.PI;
 }
 
+/** The middle and the extent of values; the service takes no box of no size. */
+function span(values) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return [(low + high) / 2, Math.max(1, high - low)];
+}
+
 /** The box around a face's landmarks, as `boxes` takes it: `[x, y, width, height, roll?]`. */
 export function boxAround(landmarks, groups) {
   const degrees = roll(landmarks, groups);
@@ -95,12 +100,8 @@ export function boxAround(landmarks, groups) {
   // Along and across the face; its box is upright there.
   const along = landmarks.map(({ x, y }) => x * cos + y * sin);
   const across = landmarks.map(({ x, y }) => y * cos - x * sin);
-  const [left, right, top, bottom] = [
-    Math.min(...along), Math.max(...along), Math.min(...across), Math.max(...across),
-  ];
-  const [u, v] = [(left + right) / 2, (top + bottom) / 2];
-  const width = Math.max(1, right - left);
-  const height = Math.max(1, bottom - top);
+  const [u, width] = span(along);
+  const [v, height] = span(across);
   const box = [u * cos - v * sin - width / 2, u * sin + v * cos - height / 2, width, height];
   return [...box, ...(turned ? [degrees] : [])].map((value) => Math.round(value * 10) / 10);
 }
@@ -145,6 +146,13 @@ export class Failure extends Error {
   }
 }
 
+/** Some time, or until the signal is given. */
+export const sleep = (ms, signal) =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+
 /** Milliseconds to wait: what Retry-After says, in seconds or as a date, else longer each time. */
 export function waitMs(retryAfter, failures, now) {
   const text = retryAfter?.trim() ?? "";
@@ -167,10 +175,7 @@ export function alignPath({ boxes = null, heatmap = false, model = "" }) {
 /** The type that a picture is sent with; the service goes by its bytes. */
 export const sentType = (type) => (type.startsWith("image/") ? type : "application/octet-stream");
 
-/**
- * The answer's text. Throws Failure with what to tell people: the problem document's detail, or
- * that nobody answered.
- */
+/** The answer's text. Throws Failure: the problem document's words, or that nobody answered. */
 export async function ask(path, options, key, fetcher = fetch) {
   const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
   let response, text;
@@ -221,6 +226,8 @@ export function groupNames(groups, count) {
 /** `left_eye` as people write it. */
 export const spoken = (name) => name.replaceAll("_", " ");
 
+export const counted = (faces) => (faces.length === 1 ? "1 face" : `${faces.length} faces`);
+
 export const rounded = (value, digits = 2) => (value == null ? "–" : value.toFixed(digits));
 
 /** What there is to say of a face beside its points. */
@@ -239,9 +246,8 @@ export function facts(face) {
 
 /** What the live region says of an answer. */
 export function summary({ faces, found_faces: found, timing_ms: timing }) {
-  const count = faces.length === 1 ? "1 face" : `${faces.length} faces`;
-  const text = found > faces.length ? `${count} of ${found} found` : count;
-  return `${faces.length ? text : "No face found"}, in ${Math.round(timing.total)} ms.`;
+  const more = found > faces.length ? ` of ${found} found` : "";
+  return `${faces.length ? counted(faces) : "No face found"}${more}, in ${Math.round(timing.total)} ms.`;
 }
 
 /** Every point of every face, a line each. */

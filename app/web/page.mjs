@@ -1,18 +1,18 @@
 // The page: what is chosen is sent, what is answered is shown.
 
 import { Camera } from "./camera.mjs";
-import { alignPath, ask, csv, curl, sentType, summary, waitMs } from "./core.mjs";
-import { $, clearAnswer, show, showAnswer, showPicture, svgFile, turnedOtherwise } from "./view.mjs";
+import { alignPath, ask, counted, csv, curl, sentType, sleep, summary, waitMs } from "./core.mjs";
+import { $, clearAnswer, show, showAnswer, showPicture, svgFile } from "./view.mjs";
 
 const KEY = "lwbafa-key";
 const TRIES = 5;
 
 let models = null;
-/** The request at work; another picture ends it. */
+/** Ends the request at work. */
 let work = new AbortController();
-/** The last picture that was answered, with its answer. */
+/** The last answer, and its text. */
 let last = null;
-/** When the last frame of the camera was answered. */
+/** When the camera's last frame was answered. */
 let answeredAt = 0;
 
 const key = () => $("key").value.trim();
@@ -38,8 +38,7 @@ const forgive = () => ($("problem").hidden = true);
 async function boundariesOf(name, signal) {
   if (!models) {
     models = JSON.parse(await ask("v1/models", { signal }, key())).models;
-    const options = models.map((model) => new Option(model.name));
-    $("model").replaceChildren(...options);
+      $("model").replaceChildren(...models.map((model) => new Option(model.name)));
     $("model-choice").hidden = models.length < 2;
   }
   return models.find((model) => model.name === name)?.boundaries ?? [];
@@ -53,8 +52,6 @@ async function align(blob, options, signal) {
   return { answer: JSON.parse(text), text, path };
 }
 
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
 /** As `align`, again when the service says it may be. */
 async function alignInTime(blob, signal) {
   for (let failures = 0; ; ) {
@@ -64,7 +61,7 @@ async function alignInTime(blob, signal) {
       if (!error.passes || !error.retryAfter || ++failures >= TRIES) throw error;
       const ms = waitMs(error.retryAfter, failures, Date.now());
       tell(`${error.message} Trying again in ${Math.ceil(ms / 1000)} s.`);
-      await sleep(ms);
+      await sleep(ms, signal);
       signal.throwIfAborted();
     }
   }
@@ -81,8 +78,8 @@ async function take(blob, name) {
   forgive();
   tell(`Looking for faces in ${name} …`);
   $("rate").textContent = "";
-  // Shown while it is answered. What a browser cannot show may still be answered, or named.
-  const picture = showPicture(blob, `The picture ${name}`).catch(() => null);
+  // Seen while it is answered. Of what a browser cannot show, the service says what it is.
+  const picture = showPicture(blob, `The picture ${name}`).catch(() => ($("result").hidden = true));
   try {
     const asked = await alignInTime(blob, signal);
     const boundaries = await boundariesOf(asked.answer.model.name, signal);
@@ -90,8 +87,9 @@ async function take(blob, name) {
     if (signal.aborted) return;
     keep(blob, name, asked);
     showAnswer(asked.answer, boundaries);
-    const note = "This browser turns the picture otherwise than the service; points are beside it.";
-    tell(`${summary(asked.answer)}${turnedOtherwise(asked.answer.image) ? ` ${note}` : ""}`);
+    const turned = $("photo").naturalWidth !== asked.answer.image.width;
+    const note = " This browser turns it otherwise than the service: points are beside it.";
+    tell(summary(asked.answer) + (turned ? note : ""));
   } catch (error) {
     if (!signal.aborted) fail(error);
   }
@@ -115,7 +113,7 @@ $("sample").addEventListener("click", async () => {
     const answer = await fetch("web/astronaut.jpg");
     take(await answer.blob(), "astronaut.jpg");
   } catch {
-    fail(new Error("The sample cannot be fetched. Is the service running, and the network up?"));
+    fail(new Error("The sample cannot be fetched. Is the network up?"));
   }
 });
 
@@ -151,8 +149,7 @@ const camera = new Camera({
     const now = performance.now();
     $("rate").textContent = `${(1000 / (now - answeredAt)).toFixed(1)} frames a second`;
     answeredAt = now;
-    const { length } = answer.faces;
-    tell(`The camera is on. ${length || "No"} ${length === 1 ? "face" : "faces"}.`);
+    tell(`The camera is on: ${counted(answer.faces)}.`);
   },
   failed(error, ms) {
     fail(error);
@@ -163,7 +160,7 @@ const camera = new Camera({
 
 function showCamera() {
   $("camera").textContent = camera.running ? "Stop the camera" : "Start the camera";
-  $("shoot").hidden = !camera.running;
+  $("shoot").hidden = !camera.sees;
 }
 
 $("camera").addEventListener("click", async () => {
@@ -174,7 +171,6 @@ $("camera").addEventListener("click", async () => {
     tell("The camera is off.");
   } else {
     forgive();
-    clearAnswer();
     tell("Waiting for the camera …");
     const started = camera.start();
     showCamera();
@@ -209,23 +205,21 @@ function save(text, name, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** Do something with the last answer, or say that there is none. */
-const withAnswer = (act) => () => (last ? act(last) : tell("There is no answer yet."));
-
-$("copy-json").addEventListener("click", withAnswer(({ text }) => copy(text, "JSON")));
-$("copy-curl").addEventListener("click", withAnswer(() => copy($("curl").textContent, "Command")));
-$("save-csv").addEventListener(
-  "click", withAnswer(({ answer }) => save(csv(answer), "landmarks.csv", "text/csv")),
-);
-$("save-svg").addEventListener(
-  "click", withAnswer(() => save(svgFile(), "landmarks.svg", "image/svg+xml")),
-);
+const taken = {
+  "copy-json": () => copy(last.text, "JSON"),
+  "copy-curl": () => copy($("curl").textContent, "Command"),
+  "save-csv": () => save(csv(last.answer), "landmarks.csv", "text/csv"),
+  "save-svg": () => save(svgFile(), "landmarks.svg", "image/svg+xml"),
+};
+for (const [id, act] of Object.entries(taken)) {
+  $(id).addEventListener("click", () => (last ? act() : tell("There is no answer yet.")));
+}
 
 // The key
 
 $("key").value = sessionStorage.getItem(KEY) ?? "";
 $("key").addEventListener("input", () => sessionStorage.setItem(KEY, key()));
-// Before the first picture, so that there is a choice where there are several models.
+// Now, so that there is a choice of several models; what else fails is told with a picture.
 boundariesOf("", undefined).catch((error) => {
   if (error.status === 401) $("access").open = true;
 });

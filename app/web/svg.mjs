@@ -1,6 +1,6 @@
 // An answer as SVG text: what lies over the picture is what is downloaded. Knows no document.
 
-import { groupNames, rounded, spoken } from "./core.mjs";
+import { counted, groupNames, rounded, spoken } from "./core.mjs";
 
 const CIRCLE = "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0Z";
 const PLUS = "M-.5-1.3H.5V-.5H1.3V.5H.5V1.3H-.5V.5H-1.3V-.5H-.5Z";
@@ -75,15 +75,10 @@ export function drawing({ image, faces, model }, { boundaries, show, unit, pictu
     viewBox: `-0.5 -0.5 ${image.width} ${image.height}`,
     preserveAspectRatio: "none",
     role: "img",
-    "aria-label": described(faces),
+    "aria-label": `${faces.flatMap((face) => face.landmarks).length} points on ${counted(faces)}`,
   };
   const under = picture ? [tag("image", { href: picture, ...frame })] : [];
   return tag("svg", attributes, ...under, ...parts);
-}
-
-function described(faces) {
-  const points = faces.reduce((sum, face) => sum + face.landmarks.length, 0);
-  return `${points} points on ${faces.length === 1 ? "1 face" : `${faces.length} faces`}`;
 }
 
 function points(face, names, groups, size) {
@@ -94,11 +89,13 @@ function points(face, names, groups, size) {
   });
 }
 
+const lettered = (size) => ({
+  "font-family": "sans-serif", "font-size": size,
+  fill: "#fff", stroke: DARK, "stroke-width": size / 4, "paint-order": "stroke",
+});
+
 function numbers(face, size, unit) {
-  const look = {
-    class: "number", "font-family": "sans-serif", "font-size": 10 * unit,
-    fill: "#fff", stroke: DARK, "stroke-width": 2.5 * unit, "paint-order": "stroke",
-  };
+  const look = { class: "number", ...lettered(10 * unit) };
   return face.landmarks.map(({ x, y }, i) => tag("text", { ...look, x: x + 1.5 * size, y: y - size }, i));
 }
 
@@ -122,10 +119,7 @@ function curves(face, boundaries, names, groups, size) {
 function boxed({ x, y, width, height, roll_degrees: turn }, number, unit) {
   const turned = turn ? `rotate(${turn} ${x + width / 2} ${y + height / 2})` : null;
   const line = { x, y, width, height, fill: "none", "stroke-width": 1.5 * unit, transform: turned };
-  const label = {
-    x, y: y - 4 * unit, "font-family": "sans-serif", "font-size": 16 * unit, "font-weight": "bold",
-    fill: "#fff", stroke: DARK, "stroke-width": 3 * unit, "paint-order": "stroke", transform: turned,
-  };
+  const label = { x, y: y - 4 * unit, transform: turned, ...lettered(16 * unit) };
   return [
     tag("rect", { ...line, stroke: DARK }),
     tag("rect", { ...line, class: "box", stroke: "#fff", "stroke-dasharray": 5 * unit }),
@@ -135,10 +129,9 @@ function boxed({ x, y, width, height, roll_degrees: turn }, number, unit) {
 
 /** The boundaries' heatmap, as opaque as the network is certain. */
 function heat({ box, png_base64: png }, at) {
-  const { x, y, width, height } = box;
-  const area = { x, y, width, height };
-  const image = tag("image", { ...area, href: `data:image/png;base64,${png}`, preserveAspectRatio: "none" });
+  const href = `data:image/png;base64,${png}`;
+  const image = tag("image", { ...box, href, preserveAspectRatio: "none" });
   const id = `heat${at}`;
-  const mask = tag("mask", { id, maskUnits: "userSpaceOnUse", ...area }, image);
-  return mask + tag("rect", { ...area, class: "heat", fill: HEAT, mask: `url(#${id})` });
+  const mask = tag("mask", { id, maskUnits: "userSpaceOnUse", ...box }, image);
+  return mask + tag("rect", { ...box, class: "heat", fill: HEAT, mask: `url(#${id})` });
 }

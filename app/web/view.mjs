@@ -1,6 +1,6 @@
 // An answer on the page: the picture and what lies over it, the faces, the times.
 
-import { facts, groupNames, rounded, spoken } from "./core.mjs";
+import { facts, groupNames, middle, rounded, spoken } from "./core.mjs";
 import { drawing, legendMark } from "./svg.mjs";
 
 export const $ = (id) => document.getElementById(id);
@@ -18,7 +18,7 @@ function graphic(text) {
   return document.importNode(parsed.documentElement, true);
 }
 
-const photo = $("photo");
+const [photo, stage] = [$("photo"), $("stage")];
 const switches = [...document.querySelectorAll("fieldset input")];
 
 let shown = null;
@@ -41,8 +41,7 @@ export async function showPicture(blob, described) {
 /** Take the points away: the picture is another one now. */
 export function clearAnswer() {
   shown = null;
-  $("overlay").replaceChildren();
-  $("faces").replaceChildren();
+  for (const id of ["overlay", "faces", "timing", "curl"]) $(id).replaceChildren();
 }
 
 /** Show an answer over the picture it belongs to. */
@@ -52,11 +51,6 @@ export function showAnswer(answer, boundaries) {
   showLegend(answer.model.groups);
   showFaces(answer);
   showTiming(answer.timing_ms);
-}
-
-/** Whether the browser turned the picture otherwise than the service: points would be beside it. */
-export function turnedOtherwise({ width, height }) {
-  return photo.naturalWidth > photo.naturalHeight !== width > height && width !== height;
 }
 
 function redraw() {
@@ -70,11 +64,24 @@ function redraw() {
 function fit() {
   const zoom = Number($("zoom").value);
   const ratio = photo.naturalWidth / photo.naturalHeight;
-  $("sheet").style.width = `calc(${zoom} * min(100%, ${75 * ratio}vh))`;
+  $("sheet").style.width = `calc(${zoom} * min(100%, ${70 * ratio}vh))`;
   $("zoomed").value = `${zoom}×`;
 }
 
-$("zoom").addEventListener("input", fit);
+/** Enlarge about what is in the middle: at first the first face. */
+function enlarge() {
+  const { clientWidth: width, clientHeight: height } = stage;
+  const whole = stage.scrollWidth <= width && stage.scrollHeight <= height;
+  const [face] = shown?.answer.faces ?? [];
+  const [x, y] = whole && face
+    ? middle(face.landmarks).map((value) => value / shown.answer.image.width)
+    : [stage.scrollLeft + width / 2, stage.scrollTop + height / 2].map((v) => v / photo.clientWidth);
+  fit();
+  const now = photo.clientWidth;
+  stage.scrollTo(x * now - stage.clientWidth / 2, y * now - stage.clientHeight / 2);
+}
+
+$("zoom").addEventListener("input", enlarge);
 for (const box of switches) box.addEventListener("change", redraw);
 // Marks keep their size on the screen, whatever the picture's.
 new ResizeObserver(redraw).observe(photo);
@@ -103,7 +110,7 @@ function showFaces({ faces, model }) {
   const items = faces.map((face, at) => {
     const details = element("details", { open: open[at] ?? false });
     details.append(element("summary", {}, facts(face).join(" · ")));
-    // Made only to be read: sixty rows a face would be lost time at every frame of the camera.
+    // Made only to be read: so many rows at every frame of the camera would be lost time.
     const fill = () => {
       if (details.open && !details.querySelector("table")) details.append(table(face, model, at));
     };
@@ -117,25 +124,22 @@ function showFaces({ faces, model }) {
   items[focused]?.querySelector("summary").focus({ preventScroll: true });
 }
 
+const row = (first, ...cells) =>
+  element("tr", {}, element("th", { scope: "row" }, first), ...cells.map((text) => element("td", {}, text)));
+
 function table(face, model, at) {
   const names = groupNames(model.groups, face.landmarks.length);
   const head = ["Point", "Group", "x", "y", "Score"].map((text) => element("th", { scope: "col" }, text));
-  const rows = face.landmarks.map(({ x, y, score }, i) => {
-    const cells = [spoken(names[i]), rounded(x, 1), rounded(y, 1), rounded(score)];
-    const number = element("th", { scope: "row" }, i);
-    return element("tr", {}, number, ...cells.map((text) => element("td", {}, text)));
-  });
-  const whole = element(
-    "table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows),
+  const rows = face.landmarks.map(({ x, y, score }, i) =>
+    row(i, spoken(names[i]), rounded(x, 1), rounded(y, 1), rounded(score)),
   );
+  const whole = element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
   const scroll = element("div", { className: "scroll", tabIndex: 0, role: "region" }, whole);
   scroll.ariaLabel = `Points of face ${at + 1}`;
   return scroll;
 }
 
 function showTiming(timing) {
-  const rows = Object.entries(timing).map(([stage, took]) =>
-    element("tr", {}, element("th", { scope: "row" }, spoken(stage)), element("td", {}, rounded(took, 1))),
-  );
+  const rows = Object.entries(timing).map(([name, took]) => row(spoken(name), rounded(took, 1)));
   $("timing").replaceChildren(...rows);
 }

@@ -101,7 +101,9 @@ class Tab:
 
     def complaints(self) -> list[str]:
         """Errors and warnings in the console: a violated policy and a failed request are two."""
-        thrown = [str(event["exceptionDetails"]) for event in self.reported("Runtime.exceptionThrown")]
+        thrown = [
+            str(event["exceptionDetails"]) for event in self.reported("Runtime.exceptionThrown")
+        ]
         logged = [event["entry"] for event in self.reported("Log.entryAdded")]
         called = [
             str(event["args"])

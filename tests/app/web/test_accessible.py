@@ -16,7 +16,11 @@ FOCUSED = """
   const { id, name, tagName, className } = document.activeElement;
   return id || name || className || tagName.toLowerCase();
 })()"""
-OUTLINED = "getComputedStyle(document.activeElement.closest('.file') ?? document.activeElement).outlineStyle"
+OUTLINED = """
+(() => {
+  const focused = document.activeElement;
+  return getComputedStyle(focused.closest('.file') ?? focused).outlineStyle;
+})()"""
 SMALL = """
 [...document.querySelectorAll('button, select, summary, input, a')].filter((control) => {
   const { width, height } = (control.closest('label') ?? control).getBoundingClientRect();
@@ -28,8 +32,10 @@ POINTS = "document.querySelectorAll('.point').length === 68"
 def violations(tab: Tab) -> list[Any]:
     """What axe finds, and where."""
     tab.run(AXE)
-    found = tab.run(f"axe.run({{runOnly: {RULES}}}).then(({{violations}}) => violations.map("
-        "({id, nodes}) => [id, nodes.map((node) => node.html.slice(0, 200))]))")
+    found = tab.run(
+        f"axe.run({{runOnly: {RULES}}}).then(({{violations}}) => violations.map("
+        "({id, nodes}) => [id, nodes.map((node) => node.html.slice(0, 200))]))"
+    )
     assert isinstance(found, list)
     return found
 

@@ -79,7 +79,9 @@ def test_the_page_asks_nobody_else_and_complains_of_nothing(tab: Tab, client: ht
 
 
 def test_what_the_policy_forbids_is_forbidden_and_would_be_seen(tab: Tab) -> None:
-    tab.run("document.body.append(Object.assign(document.createElement('img'), {src: 'http://x.test/'}))")
+    tab.run(
+        "document.body.append(Object.assign(document.createElement('img'), {src: 'http://x.test/'}))"
+    )
     tab.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')")
     tab.wait("true")
     complaints = " ".join(tab.complaints())
@@ -108,12 +110,17 @@ def test_toggles(tab: Tab, name: str, shown: int, selector: str) -> None:
 
 def test_groups_differ_in_colour_and_in_shape(tab: Tab) -> None:
     show_sample(tab)
-    marks = tab.run("[...legend.querySelectorAll('path')].map((p) => [p.getAttribute('fill'), p.getAttribute('d')])")
+    marks = tab.run(
+        "[...legend.querySelectorAll('path')]"
+        ".map((mark) => [mark.getAttribute('fill'), mark.getAttribute('d')])"
+    )
     assert len(marks) == 8
     assert len({color for color, _ in marks}) == len({shape for _, shape in marks}) == 8
 
 
-@pytest.mark.parametrize("event", ["DragEvent('drop', options)", "ClipboardEvent('paste', options)"])
+@pytest.mark.parametrize(
+    "event", ["DragEvent('drop', options)", "ClipboardEvent('paste', options)"]
+)
 def test_pictures_are_dropped_and_pasted(tab: Tab, event: str) -> None:
     tab.run(GIVE % event)
     tab.wait(f"{POINTS} === 68")
@@ -139,13 +146,18 @@ def test_the_command_asks_the_same(
     command = tab.wait("document.getElementById('curl').textContent")
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    ran = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)  # noqa: S603
+    ran = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
     told = httpx.Response(200, content=ran.stdout).json()
     assert told["faces"] == answer["faces"]
 
 
 def test_what_is_taken_along(tab: Tab, tmp_path: Path, answer: dict[str, Any]) -> None:
-    tab.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path), eventsEnabled=True)
+    tab.ask(
+        "Browser.setDownloadBehavior",
+        behavior="allow",
+        downloadPath=str(tmp_path),
+        eventsEnabled=True,
+    )
     show_sample(tab)
     for button in ("save-csv", "save-svg"):
         tab.run(f"document.getElementById('{button}').click()")
@@ -172,7 +184,13 @@ def test_problems_are_told_in_their_own_words(tab: Tab, tmp_path: Path) -> None:
 
 
 def test_a_network_that_is_down_is_told(tab: Tab, sample: Path) -> None:
-    tab.ask("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+    tab.ask(
+        "Network.emulateNetworkConditions",
+        offline=True,
+        latency=0,
+        downloadThroughput=0,
+        uploadThroughput=0,
+    )
     tab.choose("#file", sample)
     assert "cannot be reached" in tab.wait("!problem.hidden && problem.textContent")
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.app.web.browser import Browser, Tab
 
-# Records what is asked for and how many requests are open at once, and answers as `window.refuse` says.
+# Records what is asked and how many requests are open at once; `refusals` are answered first.
 WATCH = """
 window.asked = [];
 window.open_now = window.open_most = 0;
@@ -72,10 +72,10 @@ def test_points_lie_on_the_face_of_the_frame(watched: Tab) -> None:
     watched.wait("asked.length > 5")
     watched.run("camera.click()")
     chin = watched.run(
-        "(() => { const { x, y } = new DOMPoint(0, 0).matrixTransform("
-        "document.querySelectorAll('.point')[8].getScreenCTM());"
-        "const { left, top, width, height } = photo.getBoundingClientRect();"
-        "return [(x - left) / width * photo.naturalWidth, (y - top) / height * photo.naturalHeight] })()"
+        "(() => { const point = document.querySelectorAll('.point')[8];"
+        "const { x, y } = new DOMPoint(0, 0).matrixTransform(point.getScreenCTM());"
+        "const { left, top, width } = photo.getBoundingClientRect();"
+        "return [x - left, y - top].map((v) => v / width * photo.naturalWidth) })()"
     )
     assert watched.run("[photo.naturalWidth, photo.naturalHeight]") == [640, 480]
     assert chin == pytest.approx([64 + 221.7, 177.8], abs=6)
@@ -96,6 +96,7 @@ def test_the_camera_waits_as_long_as_it_is_told(watched: Tab) -> None:
     watched.run(BUSY)
     watched.run("camera.click()")
     told = watched.wait("!problem.hidden && problem.textContent")
+    assert watched.run("document.getElementById('shoot').hidden") is False
     assert told == "Too much work: All places are taken. (429, request abc)"
     watched.wait("asked.length > 1")
     (_, first), (_, second) = watched.run("asked.slice(0, 2)")
@@ -117,7 +118,7 @@ def test_what_will_not_pass_ends_the_camera(watched: Tab) -> None:
     watched.run("camera.click()")
     assert watched.wait("!problem.hidden && problem.textContent") == "No key: Send one. (401)"
     assert watched.run(STATUS) == "The camera is off."
-    assert watched.run("camera_text = document.getElementById('camera').textContent") == "Start the camera"
+    assert watched.run("document.getElementById('camera').textContent") == "Start the camera"
     assert watched.run("access.open")
 
 
