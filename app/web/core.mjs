@@ -7,7 +7,7 @@ const GOOD_SCORE = 0.5;
 export const DETECT_EVERY = 30;
 /** Faces turned further than this have a turned box, as the service's own have. */
 const UPRIGHT_DEGREES = 25;
-const LONGEST_WAIT_MS = 15_000;
+const [SHORTEST_WAIT_MS, LONGEST_WAIT_MS] = [500, 15_000];
 
 // Smoothing
 
@@ -156,9 +156,8 @@ export const sleep = (ms, signal) =>
 /** Milliseconds to wait: what Retry-After says, in seconds or as a date, else longer each time. */
 export function waitMs(retryAfter, failures, now) {
   const text = retryAfter?.trim() ?? "";
-  if (/^\d+$/.test(text)) return Number(text) * 1000;
-  const date = Date.parse(text);
-  if (!Number.isNaN(date)) return Math.max(0, date - now);
+  const told = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
+  if (!Number.isNaN(told)) return Math.max(SHORTEST_WAIT_MS, told);
   return Math.min(LONGEST_WAIT_MS, 1000 * 2 ** failures);
 }
 

@@ -20,19 +20,16 @@ function graphic(text) {
 
 const [photo, stage] = [$("photo"), $("stage")];
 const switches = [...document.querySelectorAll("fieldset input")];
+let [shown, address] = [null, null];
 
-let shown = null;
-let address = null;
-
-/** What the switches say is shown. */
+/** What is to be shown. */
 export const show = () => Object.fromEntries(switches.map((box) => [box.name, box.checked]));
 
 /** Show a picture, without points as yet. Rejects if the browser cannot show it. */
 export async function showPicture(blob, described) {
-  const before = address;
+  URL.revokeObjectURL(address);
   photo.src = address = URL.createObjectURL(blob);
   photo.alt = described;
-  if (before) URL.revokeObjectURL(before);
   await photo.decode();
   $("result").hidden = false;
   fit();
@@ -83,10 +80,11 @@ function enlarge() {
 
 $("zoom").addEventListener("input", enlarge);
 for (const box of switches) box.addEventListener("change", redraw);
+$("faces").addEventListener("toggle", fillTables, true); // it does not bubble
 // Marks keep their size on the screen, whatever the picture's.
 new ResizeObserver(redraw).observe(photo);
 
-/** The answer as a file of its own, with the picture in it, as large as it is shown best. */
+/** The answer as a file of its own, with the picture in it. */
 export function svgFile() {
   const { answer, boundaries } = shown;
   const { width, height } = answer.image;
@@ -105,39 +103,39 @@ function showLegend(groups) {
   $("legend").replaceChildren(...items);
 }
 
-function showFaces({ faces, model }) {
-  const open = [...$("faces").querySelectorAll("details")].map((details) => details.open);
-  const items = faces.map((face, at) => {
-    const details = element("details", { open: open[at] ?? false });
-    details.append(element("summary", {}, facts(face).join(" · ")));
-    // Made only to be read: so many rows at every frame of the camera would be lost time.
-    const fill = () => {
-      if (details.open && !details.querySelector("table")) details.append(table(face, model, at));
-    };
-    details.addEventListener("toggle", fill);
-    fill();
-    return element("li", {}, details);
+/** Faces keep their places, so that who reads one of the camera's is not thrown out of it. */
+function showFaces({ faces }) {
+  const list = $("faces");
+  while (list.children.length > faces.length) list.lastElementChild.remove();
+  while (list.children.length < faces.length) {
+    list.append($("face").content.cloneNode(true));
+    const number = list.children.length;
+    list.lastElementChild.querySelector("div").setAttribute("aria-label", `Points of face ${number}`);
+  }
+  faces.forEach((face, at) => {
+    list.children[at].querySelector("summary").textContent = facts(face).join(" · ");
   });
-  // While somebody is on one of them, its place and the focus stay.
-  const focused = [...$("faces").children].findIndex((item) => item.contains(document.activeElement));
-  $("faces").replaceChildren(...items);
-  items[focused]?.querySelector("summary").focus({ preventScroll: true });
+  fillTables();
+}
+
+/** Only those that are open: so many rows at every frame of the camera would be lost time. */
+function fillTables() {
+  const { faces, model } = shown.answer;
+  for (const [at, details] of document.querySelectorAll("#faces details").entries()) {
+    const rows = details.open ? pointRows(faces[at].landmarks, model.groups) : [];
+    details.querySelector("tbody").replaceChildren(...rows);
+  }
+}
+
+function pointRows(landmarks, groups) {
+  const names = groupNames(groups, landmarks.length);
+  return landmarks.map(({ x, y, score }, i) =>
+    row(i, spoken(names[i]), rounded(x, 1), rounded(y, 1), rounded(score)),
+  );
 }
 
 const row = (first, ...cells) =>
   element("tr", {}, element("th", { scope: "row" }, first), ...cells.map((text) => element("td", {}, text)));
-
-function table(face, model, at) {
-  const names = groupNames(model.groups, face.landmarks.length);
-  const head = ["Point", "Group", "x", "y", "Score"].map((text) => element("th", { scope: "col" }, text));
-  const rows = face.landmarks.map(({ x, y, score }, i) =>
-    row(i, spoken(names[i]), rounded(x, 1), rounded(y, 1), rounded(score)),
-  );
-  const whole = element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
-  const scroll = element("div", { className: "scroll", tabIndex: 0, role: "region" }, whole);
-  scroll.ariaLabel = `Points of face ${at + 1}`;
-  return scroll;
-}
 
 function showTiming(timing) {
   const rows = Object.entries(timing).map(([name, took]) => row(spoken(name), rounded(took, 1)));

@@ -107,7 +107,8 @@ test("Retry-After is obeyed, in seconds or as a date; without it, waits grow", (
   const now = Date.parse("2026-01-01T00:00:00Z");
   assert.equal(core.waitMs("7", 0, now), 7000);
   assert.equal(core.waitMs("Thu, 01 Jan 2026 00:00:05 GMT", 0, now), 5000);
-  assert.equal(core.waitMs("Wed, 31 Dec 2025 00:00:05 GMT", 0, now), 0);
+  assert.equal(core.waitMs("Wed, 31 Dec 2025 00:00:05 GMT", 0, now), 500);
+  assert.equal(core.waitMs("0", 0, now), 500, "nobody is asked without a pause");
   const waits = [0, 1, 2, 9].map((failures) => core.waitMs(null, failures, now));
   assert.deepEqual(waits, [1000, 2000, 4000, 15000]);
   assert.equal(core.waitMs("soon", 0, now), 1000);

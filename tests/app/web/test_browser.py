@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,7 +11,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 
-from tests.app.web.browser import Tab
+from tests.app.web.browser import WAIT_S, Tab
 
 POINTS = "document.querySelectorAll('.point').length"
 PLACES = """
@@ -43,8 +44,15 @@ def answer(client: httpx.Client, sample: Path) -> dict[str, Any]:
 
 
 def show_sample(tab: Tab) -> None:
-    tab.run("document.getElementById('sample').click()")
+    tab.run("overlay.replaceChildren(), document.getElementById('sample').click()")
     tab.wait(f"{POINTS} === 68")
+
+
+def await_file(file: Path) -> None:
+    end = time.monotonic() + WAIT_S
+    while not file.exists():
+        assert time.monotonic() < end, f"{file.name} was not saved"
+        time.sleep(0.05)
 
 
 def test_points_are_where_the_service_says(tab: Tab, answer: dict[str, Any]) -> None:
@@ -161,8 +169,7 @@ def test_what_is_taken_along(tab: Tab, tmp_path: Path, answer: dict[str, Any]) -
     show_sample(tab)
     for button in ("save-csv", "save-svg"):
         tab.run(f"document.getElementById('{button}').click()")
-        while not (tmp_path / f"landmarks.{button[-3:]}").exists():
-            tab.wait("true")
+        await_file(tmp_path / f"landmarks.{button[-3:]}")
     lines = (tmp_path / "landmarks.csv").read_text().splitlines()
     assert lines[0] == "face,point,group,x,y,score"
     last = answer["faces"][0]["landmarks"][67]
@@ -201,5 +208,5 @@ def test_nothing_scrolls_sideways_on_a_small_screen(tab: Tab) -> None:
         assert tab.run("document.documentElement.scrollWidth") <= 320
         show_sample(tab)
         tab.run("document.querySelectorAll('details').forEach((part) => (part.open = true))")
-        tab.wait("faces.querySelector('table') !== null")
+        tab.wait("faces.querySelector('tbody tr') !== null")
     assert tab.run("document.documentElement.scrollWidth") <= 320

@@ -129,3 +129,16 @@ def test_without_a_camera_people_are_told_why(watched: Tab) -> None:
     watched.run("camera.click()")
     told: Any = watched.wait("!problem.hidden && problem.textContent")
     assert told == "The camera cannot be used: Permission denied"
+
+
+def test_who_reads_a_face_is_not_thrown_out_by_the_next_frame(watched: Tab) -> None:
+    watched.run("camera.click()")
+    watched.wait(POINTS)
+    watched.run("faces.querySelector('summary').focus(), faces.querySelector('summary').click()")
+    watched.wait("faces.querySelectorAll('tbody tr').length === 68")
+    watched.run("faces.querySelector('.scroll').scrollTop = 200")
+    watched.wait(f"asked.length > {watched.run('asked.length') + 2}")
+    assert watched.run("document.activeElement.tagName") == "SUMMARY"
+    assert watched.run("faces.querySelector('details').open")
+    assert watched.run("faces.querySelector('.scroll').scrollTop") == 200
+    assert watched.run("faces.querySelectorAll('tbody tr').length") == 68
