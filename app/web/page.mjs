@@ -38,7 +38,7 @@ const forgive = () => ($("problem").hidden = true);
 async function boundariesOf(name, signal) {
   if (!models) {
     models = JSON.parse(await ask("v1/models", { signal }, key())).models;
-      $("model").replaceChildren(...models.map((model) => new Option(model.name)));
+    $("model").replaceChildren(...models.map((model) => new Option(model.name)));
     $("model-choice").hidden = models.length < 2;
   }
   return models.find((model) => model.name === name)?.boundaries ?? [];
