@@ -147,6 +147,9 @@ class Settings(BaseSettings):
         description="Origins whose pages may call the API from a browser, separated by commas, "
         "such as `https://example.com`; `*` allows all",
     )
+    page: bool = Field(
+        True, description="Whether `GET /` answers a page to try the service in a browser"
+    )
 
     @field_validator("cors_origins")
     @classmethod

@@ -18,12 +18,12 @@ from app.api.middleware.security_headers import SecurityHeaders
 from app.api.middleware.telemetry import RequestTelemetry
 from app.api.openapi import RESPONSE_HEADERS, install_openapi
 from app.api.problems import install_error_handlers
-from app.api.routes import align, batch, models, probes
+from app.api.routes import align, batch, models, page, probes
 from app.api.upload import UploadMemory
 from app.keys import KeyRing
 from app.service import Service
 
-ROUTERS = (align.router, batch.router, models.router, probes.router)
+ROUTERS = (align.router, batch.router, models.router, probes.router, page.router)
 
 CALLERS_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Deadline-Ms", "traceparent")
 """What a page of another origin may send; browsers ask for the rest in vain."""
