@@ -4,13 +4,14 @@ The event loop only hands over: one hop to a worker thread for everything before
 batcher for the network, arithmetic on a few hundred numbers after it.
 """
 
-import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from app.models import LoadedModel
+from app.preparation import Preparation
 from lwbafa.aligner import Prepared
 from lwbafa.face import AlignedFace
 from lwbafa.imaging.header import ImageLimits
@@ -50,18 +51,22 @@ class AlignedPhotograph(NamedTuple):
 class Pipeline:
     """Aligns encoded photographs on shared workers and a model's batcher."""
 
-    def __init__(self, workers: Executor, limits: ImageLimits) -> None:
-        self._workers = workers
+    def __init__(self, workers: Executor, worker_count: int, limits: ImageLimits) -> None:
+        self.preparation = Preparation(workers, worker_count)
         self._limits = limits
 
     async def align(self, request: AlignRequest) -> AlignedPhotograph:
         """Find and align the faces of the request's image.
 
-        Raises PhotographError, InvalidBox, InferenceFailed, and the RequestErrors of batching.
+        Raises PhotographError, InvalidBox, InferenceFailed, and the RequestErrors of preparation
+        and batching.
         """
-        model, timings = request.model, request.timings
-        loop = asyncio.get_running_loop()
-        photograph, prepared = await loop.run_in_executor(self._workers, self._prepare, request)
+        model, timings, size = request.model, request.timings, len(request.data)
+        self.preparation.refuse_if_late(model.batcher, request.deadline, size)
+        photograph, prepared = await self.preparation.run(
+            partial(self._prepare, request), size, request.deadline
+        )
+        self.preparation.observe_faces(len(prepared.pixels))
         if not prepared.pixels:
             return AlignedPhotograph(photograph, [], prepared.found)
         completed = await model.batcher.submit(prepared.pixels, deadline=request.deadline)

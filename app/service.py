@@ -49,7 +49,7 @@ class Service:
         self.readiness = Readiness(self._device, self._workers)
         self.intake = Intake(settings.max_inflight_requests, self.expected_wait_s)
         limits = ImageLimits(settings.max_image_pixels, settings.max_image_side_px)
-        self.pipeline = Pipeline(self.workers, limits)
+        self.pipeline = Pipeline(self.workers, self.worker_count, limits)
         self._export_state()
 
     def start(self) -> None:
@@ -102,11 +102,14 @@ class Service:
         if reasons := self.readiness.not_admitting_reasons():
             raise NotReady(f"Not ready: {', '.join(reasons)}.", retry_after_s=0)
         self.intake.refuse_if_full()
-        model.batcher.check_admission(1, time.monotonic() + deadline_s)
+        deadline = time.monotonic() + deadline_s
+        model.batcher.check_admission(1, deadline)
+        self.pipeline.preparation.refuse_if_late(model.batcher, deadline)
 
     def expected_wait_s(self) -> float:
         """Seconds until the work at hand will be done."""
-        return self.models.default.batcher.expected_wait_s()
+        in_network = self.models.default.batcher.expected_wait_s()
+        return max(in_network, self.pipeline.preparation.expected_wait_s())
 
     def _load(self, folder: Path) -> LoadedModel:
         """A checkpoint with an engine and a batcher of its own."""

@@ -91,6 +91,10 @@ class Batcher(Generic[Item, Result]):
         full, rest = divmod(len(self._queue) + items, size)
         return full * self._times.predict(size) + (self._times.predict(rest) if rest else 0.0)
 
+    def predict_s(self, items: int) -> float:
+        """Expected seconds of a forward pass over so many items, at most a full batch."""
+        return self._times.predict(min(items, self._limit.items)) if items else 0.0
+
     def expected_wait_s(self, items: int = 0) -> float:
         """Seconds until `items` submitted now would be answered.
 

@@ -1,0 +1,129 @@
+"""What waits for the workers: its time is told, refused when it comes, or never begun."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.errors import DeadlineExceeded, QueueFull
+from app.preparation import Preparation
+
+MB = 10**6
+
+
+class Network:
+    """A batcher's estimates: a pass, and what waits for it."""
+
+    def __init__(self, pass_s: float = 0.0, wait_s: float = 0.0) -> None:
+        self.pass_s, self.wait_s = pass_s, wait_s
+        self.asked = 0
+
+    def predict_s(self, items: int) -> float:
+        return self.pass_s * items
+
+    def expected_wait_s(self, items: int = 0) -> float:
+        self.asked = items
+        return self.wait_s + self.pass_s * items
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+async def learnt(preparation: Preparation, seconds: float, size: int = MB) -> None:
+    for _ in range(3):
+        await preparation.run(lambda: time.sleep(seconds), size, time.monotonic() + 9)
+
+
+async def test_an_idle_service_takes_whatever_comes(executor: ThreadPoolExecutor) -> None:
+    preparation = Preparation(executor, 1)
+    await learnt(preparation, 0.05)
+    preparation.refuse_if_late(Network(9.0), time.monotonic() - 1, MB)  # type: ignore[arg-type]
+    assert preparation.expected_wait_s() == 0
+
+
+async def test_what_waits_is_told_and_refuses_what_would_be_late(
+    executor: ThreadPoolExecutor,
+) -> None:
+    preparation = Preparation(executor, 1)
+    await learnt(preparation, 0.1)
+    gate = threading.Event()
+    held = [
+        asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9)) for _ in range(4)
+    ]
+    await asyncio.sleep(0.02)
+    assert 0.25 < preparation.expected_wait_s() < 0.55
+    network = Network(0.1)
+    preparation.refuse_if_late(network, time.monotonic() + 2, MB)  # type: ignore[arg-type]
+    assert network.asked == 5, "faces of the four that are prepared, and its own"
+    with pytest.raises(QueueFull) as refused:
+        preparation.refuse_if_late(network, time.monotonic() + 0.2, MB)  # type: ignore[arg-type]
+    assert refused.value.retry_after_s == pytest.approx(0.6, abs=0.25)
+    with pytest.raises(QueueFull):
+        preparation.refuse_if_late(Network(0, 5.0), time.monotonic() + 2)  # type: ignore[arg-type]
+    gate.set()
+    await asyncio.gather(*held)
+    assert preparation.expected_wait_s() == 0
+
+
+async def test_times_are_learnt_by_bytes(executor: ThreadPoolExecutor) -> None:
+    preparation = Preparation(executor, 1)
+    for _ in range(3):
+        await learnt(preparation, 0.01, MB)
+        await learnt(preparation, 0.1, 10 * MB)
+    gate = threading.Event()
+    held = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.01)
+    soon = time.monotonic() + 0.07
+    preparation.refuse_if_late(Network(), soon, MB)  # type: ignore[arg-type]
+    with pytest.raises(QueueFull):
+        preparation.refuse_if_late(Network(), soon, 10 * MB)  # type: ignore[arg-type]
+    gate.set()
+    await held
+
+
+async def test_what_can_no_longer_be_in_time_is_never_begun(executor: ThreadPoolExecutor) -> None:
+    preparation = Preparation(executor, 1)
+    await learnt(preparation, 0.1)
+    begun: list[str] = []
+
+    def work(name: str) -> None:
+        begun.append(name)
+        time.sleep(0.15)
+
+    first = asyncio.create_task(preparation.run(lambda: work("first"), MB, time.monotonic() + 9))
+    await asyncio.sleep(0.01)
+    late = asyncio.create_task(preparation.run(lambda: work("late"), MB, time.monotonic() + 0.2))
+    last = asyncio.create_task(preparation.run(lambda: work("last"), MB, time.monotonic() + 9))
+    with pytest.raises(DeadlineExceeded):
+        await late
+    await asyncio.gather(first, last)
+    assert begun == ["first", "last"]
+
+
+async def test_who_leaves_makes_room(executor: ThreadPoolExecutor) -> None:
+    preparation = Preparation(executor, 1)
+    await learnt(preparation, 0.1)
+    gate = threading.Event()
+    held = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    waits = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+    before = preparation.expected_wait_s()
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    assert preparation.expected_wait_s() < before - 0.05
+    gate.set()
+    await held
+
+
+def test_faces_are_learnt() -> None:
+    preparation = Preparation(ThreadPoolExecutor(1), 1)
+    for _ in range(300):
+        preparation.observe_faces(8)
+    assert preparation._faces == pytest.approx(8, abs=0.1)
