@@ -65,7 +65,7 @@ async def run(plan: Plan) -> list[Promise]:
                     "%",
                     timed=True,
                     per_s=few,
-                )  # fmt: skip
+                )
             )
             await service.at_rest()
     return promises
