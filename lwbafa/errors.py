@@ -6,7 +6,9 @@ LwbafaError
 ├── PhotographError      this photograph cannot be read
 │   ├── EmptyPhotograph, UnsupportedFormat, NotAnImage, TruncatedImage, TooManyPixels
 ├── InvalidBox           a face box that was given does not fit the photograph
-└── InferenceFailed      the network's answer for a face is not usable
+├── InferenceFailed      the network's answer for a face is not usable
+└── BulkError            a run over many files
+    ├── NoSources, UnreadableVideo, PartMismatch, StopRun
 """
 
 
@@ -52,3 +54,23 @@ class InvalidBox(LwbafaError):
 
 class InferenceFailed(LwbafaError):
     """The network's answer for a face is not usable."""
+
+
+class BulkError(LwbafaError):
+    """Of a run over many files (`lwbafa.bulk`)."""
+
+
+class NoSources(BulkError):
+    """What was named is not there, or holds no picture and no video."""
+
+
+class UnreadableVideo(BulkError):
+    """The file cannot be opened as a video, or it has no frame."""
+
+
+class PartMismatch(BulkError):
+    """What an earlier attempt has left cannot be gone on with."""
+
+
+class StopRun(BulkError):
+    """No further picture would fare better now."""
