@@ -3,43 +3,34 @@
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
-from app.errors import as_request_error
-from lwbafa.aligner import FaceAligner
+from app.bulk_aligners import by_service, in_process
 from lwbafa.bulk.formats import WRITERS, Write, written_aside
 from lwbafa.bulk.part import PartFile
 from lwbafa.bulk.pts import already_there, write_pts_files
-from lwbafa.bulk.rows import Align, Answer, Row
+from lwbafa.bulk.rows import Align, Row
 from lwbafa.bulk.run import align_all
 from lwbafa.bulk.sources import Source, find_sources
 from lwbafa.bulk.video import frame_count
 from lwbafa.checkpoint import Accuracy, Checkpoint
 from lwbafa.cpus import granted_cpus
-from lwbafa.detection.choose import DetectorOptions
-from lwbafa.errors import DeviceLost, LoadError, LwbafaError, NoSources, PartMismatch, StopRun
-from lwbafa.face import draw_faces
-from lwbafa.imaging.photograph import Photograph
+from lwbafa.errors import NoSources, PartMismatch, StopRun
 from lwbafa.markups import MARKUPS
 from lwbafa.model_store import checkpoint_folder, checkpoint_names
-from lwbafa.types import Pixels
 
 SUFFIXES = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet", ".json": "coco"}
 """The format that a file's suffix asks for."""
 
+DEFAULT_MODEL = "lwbafa-300w68"
+
+REQUESTS_AT_A_TIME = 8
+"""Where a service aligns: enough to fill a batch of it."""
+
 MOST_NAMED_FAILURES = 20
-
-
-class Aligner(NamedTuple):
-    """Who aligns, and what the run's part file remembers of it."""
-
-    align: Align
-    model: str
-    version: str
-    markup: str
 
 
 def run(
@@ -47,10 +38,12 @@ def run(
     out: Path | None,
     format_name: str | None,
     model: str | None,
-    detector: str,
+    detector: str | None,
     max_faces: int,
     workers: int | None,
     draw: Path | None,
+    url: str | None,
+    key: str | None,
 ) -> int:
     """Align what is named; 1 if something failed, else 0. Raises click.ClickException."""
     if out is None and format_name != "pts":
@@ -64,56 +57,47 @@ def run(
     part_path = _part_path(out, format_name)
     if out is None and not part_path.exists():
         _refuse_to_overwrite(sources)
-    aligner = in_process(model or "lwbafa-300w68", detector, max_faces)
-    settings: dict[str, str | int] = {
-        "model": aligner.model,
-        "version": aligner.version,
-        "markup": aligner.markup,
-        "detector": detector,
-        "max_faces": max_faces,
-    }
-    try:
-        with PartFile(part_path, settings) as part:
-            _align(sources, aligner.align, part, workers or granted_cpus(), draw)
-            rows = part.rows(source.name for source in sources)
-            if write is None:
-                write_pts_files(rows, sources, out)
-            elif out is not None:
-                with written_aside(out) as file:
-                    write(rows, file, MARKUPS[aligner.markup])
-            failures = part.failed
-            part.remove()
-    except PartMismatch as error:
-        raise click.UsageError(str(error)) from error
-    except (StopRun, OSError) as error:
-        raise click.ClickException(f"{error}; the same command goes on from here") from error
-    return 1 if failures else 0
-
-
-def in_process(model: str, detector: str, max_faces: int) -> Aligner:
-    """The library, in this process. Raises click.UsageError for what cannot be loaded."""
-    try:
-        faces_of = FaceAligner.load(model, detector=DetectorOptions(detector))
-    except LoadError as error:
-        raise click.UsageError(str(error)) from error
-
-    def align(image: bytes | Pixels) -> Answer:
+    detector = _detector_name(url, key, detector)
+    with closing(
+        in_process(model or DEFAULT_MODEL, detector, max_faces)
+        if url is None
+        else by_service(url, key, model, max_faces)
+    ) as aligner:
+        settings: dict[str, str | int] = {
+            "model": aligner.model,
+            "version": aligner.version,
+            "markup": aligner.markup,
+            "detector": detector,
+            "max_faces": max_faces,
+        }
         try:
-            photograph = Photograph.open(image)
-            faces = faces_of.align(photograph, max_faces=max_faces)
-        except DeviceLost as error:
-            raise StopRun(str(error)) from error
-        except LwbafaError as error:
-            # So that a row has the code which the service would answer.
-            raise as_request_error(error) or error from error
-        return Answer(
-            *photograph.upright_size,
-            [face.as_dict() for face in faces],
-            lambda: draw_faces(photograph, faces),
-        )
+            with PartFile(part_path, settings) as part:
+                _align(sources, aligner.align, part, workers or _usual_workers(url), draw)
+                rows = part.rows(source.name for source in sources)
+                if write is None:
+                    write_pts_files(rows, sources, out)
+                elif out is not None:
+                    with written_aside(out) as file:
+                        write(rows, file, MARKUPS[aligner.markup])
+                part.remove()
+                return 1 if part.failed else 0
+        except PartMismatch as error:
+            raise click.UsageError(str(error)) from error
+        except (StopRun, OSError) as error:
+            raise click.ClickException(f"{error}; the same command goes on from here") from error
 
-    manifest = faces_of.checkpoint.manifest
-    return Aligner(align, manifest.name, manifest.version, manifest.markup)
+
+def _detector_name(url: str | None, key: str | None, detector: str | None) -> str:
+    """What finds the faces, as the part file remembers it."""
+    if url is None and key:
+        raise click.UsageError("--key is for a service: name it with --url")
+    if url is not None and detector:
+        raise click.UsageError("the service at --url has its own detector")
+    return detector or ("yunet" if url is None else "the service's")
+
+
+def _usual_workers(url: str | None) -> int:
+    return granted_cpus() if url is None else REQUESTS_AT_A_TIME
 
 
 def _align(

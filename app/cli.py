@@ -40,7 +40,7 @@ def serve() -> None:
     help="By default what the suffix of --out says",
 )
 @click.option("--model", help="Checkpoint by its name, or its folder")
-@click.option("--detector", default="yunet", show_default=True, help="What finds the faces")
+@click.option("--detector", help="What finds the faces; by default yunet")
 @click.option(
     "--max-faces",
     type=click.IntRange(1),
@@ -49,8 +49,12 @@ def serve() -> None:
     help="Most faces of a picture, the largest first",
 )
 @click.option(
-    "--workers", type=click.IntRange(1), help="Pictures at a time; by default one for each CPU"
+    "--workers",
+    type=click.IntRange(1),
+    help="Pictures at a time; by default one for each CPU, and 8 with --url",
 )
+@click.option("--url", help="Address of a running service that aligns, instead of this process")
+@click.option("--key", help="Its API key")
 @click.option("--draw", type=click.Path(path_type=Path), help="Folder of the pictures, drawn over")
 def align(sources: tuple[str, ...], **options: Any) -> None:
     """Align the faces of files, folders, globs and videos.

@@ -20,6 +20,8 @@ from tests.conftest import ASTRONAUT_POINTS, encode
 
 PUBLIC = {
     "AlignedFace",
+    "AsyncClient",
+    "Client",
     "Checkpoint",
     "DetectorOptions",
     "EngineOptions",
@@ -74,7 +76,7 @@ def test_every_block_of_the_page_runs(
 
 def test_the_readmes_lines_are_the_pages() -> None:
     page, readme = ((ROOT / name).read_text() for name in ("docs/library.md", "README.md"))
-    (first,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    first = re.findall(r"```python\n(.*?)```", readme, re.S)[0]
     without_comment = re.sub(r"  #.*", "", first)
     assert without_comment in page
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lwbafa.bulk.sources import Source
-from lwbafa.errors import UnreadableVideo
+from lwbafa.errors import NoAnswer, ServiceError, UnreadableVideo
 from lwbafa.types import Pixels
 
 Row = dict[str, Any]
@@ -16,12 +16,12 @@ Key = tuple[str, int | None]
 
 
 class Answer(NamedTuple):
-    """A picture's upright size in pixels, its faces as plain values, and how to draw them."""
+    """A picture's upright size in pixels, its faces as plain values, and how to draw them (PNG)."""
 
     width: int
     height: int
     faces: list[dict[str, Any]]
-    draw: Callable[[], Pixels]
+    draw: Callable[[], bytes]
 
 
 Align = Callable[[bytes | Pixels], Answer]
@@ -65,10 +65,14 @@ def _code(error: Exception) -> str:
         return "unreadable_file"
     if isinstance(error, UnreadableVideo):
         return "unreadable_video"
+    if isinstance(error, NoAnswer):
+        return "no_answer"
     return str(getattr(error, "code", "internal_error"))
 
 
 def _text(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
+    if isinstance(error, ServiceError):
+        return error.detail
     return str(error) or type(error).__name__

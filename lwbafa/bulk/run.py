@@ -12,7 +12,6 @@ from lwbafa.bulk.rows import Align, Row, aligned, failed
 from lwbafa.bulk.sources import Source, place_of
 from lwbafa.bulk.video import frames
 from lwbafa.errors import StopRun, UnreadableVideo
-from lwbafa.imaging.draw import png
 from lwbafa.types import Pixels
 
 
@@ -100,7 +99,7 @@ def _row(task: Task, *, align: Align, draw: Path | None) -> Row:
     try:
         image = task.source.path.read_bytes() if task.pixels is None else task.pixels
         answer = align(image)
-        drawn = None if draw is None else png(answer.draw())
+        drawn = None if draw is None else answer.draw()
     except StopRun:
         raise
     except Exception as error:

@@ -24,7 +24,7 @@ def answer(image: bytes | Pixels) -> Answer:
     if not len(image):
         raise RuntimeError("there is nothing in it")
     level = image[0] if isinstance(image, bytes) else image[0, 0, 0]
-    return Answer(4, 3, [{"score": int(level)}], lambda: np.zeros((3, 4, 3), np.uint8))
+    return Answer(4, 3, [{"score": int(level)}], lambda: b"PNG")
 
 
 @pytest.fixture
