@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lwbafa.face import draw_faces as draw_faces
     from lwbafa.markups import MARKUPS as MARKUPS
     from lwbafa.markups import Markup as Markup
+    from lwbafa.tracker import Tracker as Tracker
     from lwbafa.types import FaceBox as FaceBox
 
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "LwbafaError": "lwbafa.errors",
     "MARKUPS": "lwbafa.markups",
     "Markup": "lwbafa.markups",
+    "Tracker": "lwbafa.tracker",
     "draw_faces": "lwbafa.face",
 }
 """The public names and where they live."""

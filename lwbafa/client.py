@@ -1,6 +1,6 @@
 """A client of the service: `Client`, and `AsyncClient` for an event loop. Needs httpx.
 
-Both do the same: an `_Exchange` says what to send and what an answer means, they only carry it.
+Both do the same: an `Exchange` says what to send and what an answer means, they only carry it.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -16,91 +16,21 @@ from typing import Any, Self
 import httpx
 import numpy as np
 
-from lwbafa.answers import UNEXPECTED, Answer, Face, Model, read_answer, read_models, read_problem
-from lwbafa.errors import LwbafaError, NoAnswer, ServiceError
+from lwbafa.answers import Answer, Face, Model, read_answer, read_models
+from lwbafa.errors import LwbafaError
+from lwbafa.exchange import Exchange
 from lwbafa.imaging.draw import png
 from lwbafa.imaging.photograph import Photograph, Source
 from lwbafa.types import FaceBox
 
 Boxes = Sequence[FaceBox | Sequence[float]]
 
-MOST_ANSWER_BYTES = 1 << 26
-"""Of one answer; a hundred faces are less than a megabyte, a drawn picture ten."""
-
-SHORTEST_WAIT_S = 0.1
-"""Before the same is asked again, whatever the answer says."""
-
-ASK_AGAIN = (429, 503)
-
 Outcome = list[Face] | Exception
 """What `align_many` yields for a source: its faces, or why there are none."""
 
 
-class _Exchange:
-    """One question, until it has its answer or its time is over."""
-
-    def __init__(
-        self,
-        timeout_s: float,
-        image: bytes | None,
-        query: Mapping[str, Any],
-        accept: str = "application/json",
-    ) -> None:
-        self.method, self.path = ("GET", "/v1/models") if image is None else ("POST", "/v1/align")
-        self.image = image
-        self.query = {name: value for name, value in query.items() if value is not None}
-        self.body = bytearray()
-        self._accept = accept
-        self._timeout_s = timeout_s
-        self._end = time.monotonic() + timeout_s
-        self._broken = 0
-
-    def arguments(self) -> dict[str, Any]:
-        """What httpx is to send now. Raises NoAnswer if the time is over."""
-        left_s = self._end - time.monotonic()
-        if left_s <= 0:
-            raise NoAnswer(f"no answer within {self._timeout_s:g} seconds")
-        self.body.clear()
-        # Compressed, a small answer could become an endless one.
-        headers = {"Accept": self._accept, "Accept-Encoding": "identity"}
-        if self.image is not None:
-            headers["Content-Type"] = "application/octet-stream"
-            headers["X-Deadline-Ms"] = str(max(1, int(1000 * left_s)))
-        arguments = {"params": self.query, "headers": headers, "timeout": left_s}
-        return arguments | ({} if self.image is None else {"content": self.image})
-
-    def take(self, chunk: bytes) -> None:
-        """A part of the answer. Raises NoAnswer if it comes too slowly, ServiceError too much."""
-        if time.monotonic() > self._end:
-            raise NoAnswer(f"no whole answer within {self._timeout_s:g} seconds")
-        self.body += chunk
-        if len(self.body) > MOST_ANSWER_BYTES:
-            raise ServiceError(200, UNEXPECTED, "the answer does not end", "")
-
-    def broke(self, error: httpx.HTTPError) -> None:
-        """A connection that broke; the first may only have been idle for too long.
-
-        Raises NoAnswer if it is not to be tried once more.
-        """
-        self._broken += 1
-        idle = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
-        if not idle or self._broken > 1:
-            said = str(error) or type(error).__name__
-            raise NoAnswer(f"no answer from the service: {said}") from error
-
-    def wait_s(self, status: int, headers: httpx.Headers) -> float | None:
-        """How long to wait before the same is asked again; None for a 200.
-
-        Raises ServiceError if asking again is no use, or the time is over before.
-        """
-        if status == httpx.codes.OK:
-            return None
-        after = headers.get("Retry-After", "")
-        if status in ASK_AGAIN and re.fullmatch(r"[0-9]{1,6}", after):
-            wait_s = max(SHORTEST_WAIT_S, float(after))
-            if time.monotonic() + wait_s < self._end:
-                return wait_s
-        raise read_problem(status, bytes(self.body), headers.get("X-Request-ID", ""))
+BROKE_WHILE_IDLE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+"""How a connection shows that it was closed while nobody used it."""
 
 
 class _Base:
@@ -125,13 +55,13 @@ class _Base:
         model: str | None,
         max_faces: int | None,
         accept: str = "application/json",
-    ) -> _Exchange:
+    ) -> Exchange:
         query = {
             "boxes": None if boxes is None else json.dumps([_plain(box) for box in boxes]),
             "model": model,
             "max_faces": max_faces,
         }
-        return _Exchange(self._timeout_s, image, query, accept)
+        return Exchange(self._timeout_s, image, query, accept)
 
 
 class Client(_Base):
@@ -195,7 +125,7 @@ class Client(_Base):
 
     def models(self) -> list[Model]:
         """The models that answer; the first is asked where none is named. Raises as `align`."""
-        return read_models(self._ask(_Exchange(self._timeout_s, None, {})))
+        return read_models(self._ask(Exchange(self._timeout_s, None, {})))
 
     def align_many(self, sources: Iterable[Source], concurrency: int = 8) -> Iterator[Outcome]:
         """Each source's faces, or the exception that `align` raised, in the sources' order.
@@ -214,7 +144,7 @@ class Client(_Base):
             finally:
                 threads.shutdown(cancel_futures=True)
 
-    def _ask(self, exchange: _Exchange) -> bytes:
+    def _ask(self, exchange: Exchange) -> bytes:
         while True:
             arguments = exchange.arguments()
             try:
@@ -222,7 +152,8 @@ class Client(_Base):
                     for chunk in response.iter_raw():
                         exchange.take(chunk)
             except httpx.HTTPError as error:
-                exchange.broke(error)
+                idle = isinstance(error, BROKE_WHILE_IDLE)
+                exchange.broke(str(error) or type(error).__name__, may_be_idle=idle)
                 continue
             wait_s = exchange.wait_s(response.status_code, response.headers)
             if wait_s is None:
@@ -281,7 +212,7 @@ class AsyncClient(_Base):
 
     async def models(self) -> list[Model]:
         """As `Client.models`."""
-        return read_models(await self._ask(_Exchange(self._timeout_s, None, {})))
+        return read_models(await self._ask(Exchange(self._timeout_s, None, {})))
 
     async def align_many(
         self, sources: Iterable[Source], concurrency: int = 8
@@ -306,7 +237,7 @@ class AsyncClient(_Base):
         except (LwbafaError, OSError, ValueError) as error:
             return error
 
-    async def _ask(self, exchange: _Exchange) -> bytes:
+    async def _ask(self, exchange: Exchange) -> bytes:
         while True:
             arguments = exchange.arguments()
             try:
@@ -315,7 +246,8 @@ class AsyncClient(_Base):
                     async for chunk in response.aiter_raw():
                         exchange.take(chunk)
             except httpx.HTTPError as error:
-                exchange.broke(error)
+                idle = isinstance(error, BROKE_WHILE_IDLE)
+                exchange.broke(str(error) or type(error).__name__, may_be_idle=idle)
                 continue
             wait_s = exchange.wait_s(response.status_code, response.headers)
             if wait_s is None:
