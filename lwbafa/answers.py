@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lwbafa.errors import ServiceError
+from lwbafa.plain import plain_face
 from lwbafa.types import FaceBox
 
 UNEXPECTED = "unexpected_answer"
@@ -57,15 +58,7 @@ class Face:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON, as `AlignedFace.as_dict` has them."""
-        scores = [None if np.isnan(score) else float(score) for score in self.scores]
-        return {
-            "box": {**self.box._asdict(), "score": self.box_score},
-            "score": None if np.isnan(self.score) else self.score,
-            "landmarks": [
-                {"x": x, "y": y, "score": score}
-                for (x, y), score in zip(self.landmarks.tolist(), scores, strict=True)
-            ],
-        }
+        return plain_face(self.box, self.box_score, self.score, self.landmarks, self.scores)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.draw import annotated
 from lwbafa.imaging.photograph import Photograph, Source
 from lwbafa.markups import Markup
+from lwbafa.plain import plain_face
 from lwbafa.types import FaceBox, Pixels
 
 
@@ -52,15 +53,7 @@ class AlignedFace:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; scores that are not defined are None."""
-        scores = [None if np.isnan(score) else float(score) for score in self.scores]
-        return {
-            "box": {**self.box._asdict(), "score": self.box_score},
-            "score": self.score,
-            "landmarks": [
-                {"x": x, "y": y, "score": score}
-                for (x, y), score in zip(self.landmarks.tolist(), scores, strict=True)
-            ],
-        }
+        return plain_face(self.box, self.box_score, self.score, self.landmarks, self.scores)
 
 
 def draw_faces(photograph: Source | Photograph, faces: list[AlignedFace]) -> Pixels:

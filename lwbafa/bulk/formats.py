@@ -7,7 +7,6 @@ writing anew.
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +20,12 @@ Write = Callable[[Iterable[Row], IO[bytes], Markup], None]
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name, or replaces what is there, once it is whole."""
+    """A file that appears under its name, or replaces what is there, once it is whole.
+
+    What a killed run leaves beside it is overwritten by the next.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.aside")
     try:
         with aside.open("wb") as file:
             yield file

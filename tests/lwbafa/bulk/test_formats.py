@@ -13,6 +13,8 @@ import pytest
 from lwbafa.bulk import formats, pts
 from lwbafa.bulk.sources import find_sources
 from lwbafa.markups import MARKUP_68
+from lwbafa.plain import plain_face
+from lwbafa.types import FaceBox
 from training.datasets import read_pts
 
 POINTS = np.arange(136).reshape(68, 2) + 0.25
@@ -129,6 +131,13 @@ def test_pts_are_what_training_reads(tmp_path: Path) -> None:
         assert not (folder / "none.pts").exists()
     assert "\n1.250 2.250\n" in (tmp_path / "deep" / "ä.pts").read_text()
     assert list(pts.already_there(sources)) == [tmp_path / "deep" / "ä.pts"]
+
+
+def test_scores_that_are_not_defined_are_none() -> None:
+    nothing = np.full(2, np.nan, np.float32)
+    plain = plain_face(FaceBox(0, 0, 1, 1), None, float("nan"), np.zeros((2, 2)), nothing)
+    assert (plain["score"], plain["landmarks"][0]["score"]) == (None, None)
+    json.dumps(plain, allow_nan=False)
 
 
 def test_a_result_appears_whole_or_not_at_all(tmp_path: Path) -> None:
