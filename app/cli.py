@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -63,6 +64,51 @@ def export(path: Path, checkpoint: str) -> None:
         raise click.ClickException(needed) from error
     except (LwbafaError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.argument("sources", metavar="SRC…", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="File of the result; folder of .pts")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["jsonl", "csv", "parquet", "pts", "coco"]),
+    help="By default what the suffix of --out says",
+)
+@click.option("--model", help="Checkpoint by its name, or its folder")
+@click.option("--detector", help="What finds the faces; by default yunet")
+@click.option(
+    "--max-faces",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Most faces of a picture, the largest first",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Pictures at a time; by default one for each CPU, and 8 with --url",
+)
+@click.option("--url", help="Address of a running service that aligns, instead of this process")
+@click.option("--key", help="Its API key")
+@click.option("--draw", type=click.Path(path_type=Path), help="Folder of the pictures, drawn over")
+def align(sources: tuple[str, ...], **options: Any) -> None:
+    """Align the faces of files, folders, globs and videos.
+
+    Killed and given again, the same command goes on where it was. The exit status is 0, or 1 if
+    some file failed, which its row tells.
+    """
+    from app.bulk import run
+
+    sys.exit(run(sources, **options))
+
+
+@main.command()
+def models() -> None:
+    """List the checkpoints of the model store, with their accuracy."""
+    from app.bulk import models_table
+
+    click.echo(models_table())
 
 
 @main.group()

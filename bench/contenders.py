@@ -18,6 +18,7 @@ from tqdm import tqdm
 from bench.aligner import served_aligner
 from bench.engine import faces_per_second, label
 from lwbafa.markups import WFLW_AS_68
+from lwbafa.model_store import checkpoint_folder, checkpoint_names
 from lwbafa.types import Pixels, Points
 from proof.harness.photographs import FACE, photograph
 from training.datasets import Face
@@ -125,13 +126,15 @@ class Rival:
 
 @contextmanager
 def contenders(checkpoint: Path, training: Sequence[Face] = ()) -> Iterator[list[Contender]]:
-    """Ours, and the others if they are installed.
+    """Ours, the checkpoint first and those of the model store after it, and the others.
+
+    The others are left out if they are not installed.
 
     MediaPipe's points go through a linear map fitted on the `training` faces; without them, the
     nearest are taken. Raises LoadError, DatasetError for faces that no map can be fitted on, and
     TrainingError if a process ends.
     """
-    found: list[Contender] = [Ours(checkpoint)]
+    found: list[Contender] = [Ours(folder) for folder in _with_siblings(checkpoint)]
     with ExitStack() as processes:
         if PYTHON.exists():
             dlib = processes.enter_context(worker("dlib"))
@@ -143,6 +146,11 @@ def contenders(checkpoint: Path, training: Sequence[Face] = ()) -> Iterator[list
                 name, reduce = "nearest of its 478 points", nearest
             found.append(Rival(f"MediaPipe 0.10.21, {name}", mediapipe, reduce))
         yield found
+
+
+def _with_siblings(checkpoint: Path) -> list[Path]:
+    others = (checkpoint_folder(name) for name in checkpoint_names())
+    return [checkpoint, *(other for other in others if not other.samefile(checkpoint))]
 
 
 def nearest(mesh: Points) -> Points:

@@ -78,11 +78,11 @@ class FaceAligner:
 
     def align(
         self,
-        photograph: Source,
+        photograph: Source | Photograph,
         boxes: Sequence[FaceBox | Sequence[float]] | None = None,
         max_faces: int = 16,
     ) -> list[AlignedFace]:
-        """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8).
+        """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8), or one opened.
 
         Without `boxes` the `max_faces` largest faces are found and answered, largest first; with
         them, those faces in their order. A box is left, top, width, height in upright pixels,
@@ -91,7 +91,8 @@ class FaceAligner:
         DeviceLost.
         """
         chosen = None if boxes is None else [FaceBox(*box) for box in boxes]
-        prepared = self.prepare(Photograph.open(photograph), chosen, max_faces)
+        opened = photograph if isinstance(photograph, Photograph) else Photograph.open(photograph)
+        prepared = self.prepare(opened, chosen, max_faces)
         with self._engine_turn:
             alignments = self.engine.align(prepared.pixels) if prepared.pixels else []
         return self.finish(prepared, alignments)

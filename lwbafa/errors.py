@@ -6,7 +6,11 @@ LwbafaError
 ├── PhotographError      this photograph cannot be read
 │   ├── EmptyPhotograph, UnsupportedFormat, NotAnImage, TruncatedImage, TooManyPixels
 ├── InvalidBox           a face box that was given does not fit the photograph
-└── InferenceFailed      the network's answer for a face is not usable
+├── InferenceFailed      the network's answer for a face is not usable
+├── ServiceError         the service refused, or answered what it should not
+├── NoAnswer             the service was not reached, or did not answer in time
+└── BulkError            a run over many files
+    ├── NoSources, UnreadableVideo, PartMismatch, StopRun
 """
 
 
@@ -52,3 +56,42 @@ class InvalidBox(LwbafaError):
 
 class InferenceFailed(LwbafaError):
     """The network's answer for a face is not usable."""
+
+
+class ServiceError(LwbafaError):
+    """What the service answered instead of faces: a problem document's fields.
+
+    `status` is HTTP's, `code` is stable, `detail` is for people, `request_id` finds the request in
+    the service's log. An answer that is none of the service's has the code `unexpected_answer`.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, request_id: str) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.request_id = request_id
+
+
+class NoAnswer(LwbafaError):
+    """The service was not reached, broke the connection, or did not answer in time."""
+
+
+class BulkError(LwbafaError):
+    """Of a run over many files (`lwbafa.bulk`)."""
+
+
+class NoSources(BulkError):
+    """What was named is not there, or holds no picture and no video."""
+
+
+class UnreadableVideo(BulkError):
+    """The file cannot be opened as a video, or it has no frame."""
+
+
+class PartMismatch(BulkError):
+    """What an earlier attempt has left cannot be gone on with."""
+
+
+class StopRun(BulkError):
+    """No further picture would fare better now."""

@@ -14,6 +14,7 @@ from lwbafa.measures.chips import TEMPLATES, chip_crop, five_points
 from lwbafa.measures.openings import Openings, openings
 from lwbafa.measures.pose import Pose, head_pose
 from lwbafa.measures.quality import Quality, quality
+from lwbafa.plain import plain_face
 from lwbafa.types import FaceBox, Pixels
 
 
@@ -91,15 +92,7 @@ class AlignedFace:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; scores that are not defined are None."""
-        scores = [None if np.isnan(score) else float(score) for score in self.scores]
-        return {
-            "box": {**self.box._asdict(), "score": self.box_score},
-            "score": self.score,
-            "landmarks": [
-                {"x": x, "y": y, "score": score}
-                for (x, y), score in zip(self.landmarks.tolist(), scores, strict=True)
-            ],
-        }
+        return plain_face(self.box, self.box_score, self.score, self.landmarks, self.scores)
 
 
 def draw_faces(photograph: Source | Photograph, faces: list[AlignedFace]) -> Pixels:

@@ -16,6 +16,11 @@ def checkpoint_folder(name: str | Path) -> Path:
     path = Path(name)
     folder = path if path.is_dir() else MODEL_STORE / path
     if not folder.is_dir():
-        there = sorted(manifest.parent.name for manifest in MODEL_STORE.glob("*/manifest.json"))
-        raise LoadError(f"there is no checkpoint {name}; by name there are: {', '.join(there)}")
+        there = ", ".join(checkpoint_names())
+        raise LoadError(f"there is no checkpoint {name}; by name there are: {there}")
     return folder
+
+
+def checkpoint_names() -> list[str]:
+    """The checkpoints that need no path, in the order of their names."""
+    return sorted(manifest.parent.name for manifest in MODEL_STORE.glob("*/manifest.json"))

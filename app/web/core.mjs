@@ -164,11 +164,12 @@ export function waitMs(retryAfter, failures, now) {
 /** The path and query of an alignment; brackets stay as they are, for people to read. */
 export function alignPath({ boxes = null, heatmap = false, model = "" }) {
   const query = [
+    "pose=true",
     ...(boxes ? [`boxes=${JSON.stringify(boxes)}`] : []),
     ...(heatmap ? ["heatmap=true"] : []),
     ...(model ? [`model=${encodeURIComponent(model)}`] : []),
   ];
-  return `v1/align${query.length ? "?" : ""}${query.join("&")}`;
+  return `v1/align?${query.join("&")}`;
 }
 
 /** The type that a picture is sent with; the service goes by its bytes. */
@@ -233,13 +234,12 @@ export const rounded = (value, digits = 2) => (value == null ? "–" : value.toF
 export function facts(face) {
   const { box, score, pose } = face;
   const judged = score < LEAST_SCORE ? "probably wrong" : score < GOOD_SCORE ? "doubtful" : "good";
-  const turns = Object.entries(pose ?? {}).filter(([, value]) => typeof value === "number");
   return [
     `score ${rounded(score)}${score == null ? "" : `, ${judged}`}`,
     ...(box.score == null ? [] : [`detector ${rounded(box.score)}`]),
     `${Math.round(box.width)} × ${Math.round(box.height)} px`,
-    ...(box.roll_degrees ? [`roll ${Math.round(box.roll_degrees)}°`] : []),
-    ...turns.map(([name, value]) => `${spoken(name).replace(/ degrees$/, "")} ${rounded(value, 0)}°`),
+    ...(box.roll_degrees ? [`box turned ${Math.round(box.roll_degrees)}°`] : []),
+    ...Object.entries(pose ?? {}).map(([name, value]) => `${name} ${rounded(value, 0)}°`),
   ];
 }
 

@@ -10,12 +10,13 @@ import uvloop
 
 from proof.harness import ROOT
 from proof.harness.machine import machine
-from proof.promises import disconnects, faults, fuzz, overload, rolling, soak
+from proof.promises import deadlines, disconnects, faults, fuzz, overload, rolling, soak
 from proof.promises.promises import Family, Plan, as_markdown, missed, write_json, write_table
 
 FAMILIES = {
     "fuzz": fuzz.run,
     "overload": overload.run,
+    "deadlines": deadlines.run,
     "disconnects": disconnects.run,
     "faults": faults.run,
     "rolling": rolling.run,

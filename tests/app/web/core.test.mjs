@@ -121,10 +121,10 @@ test("what passes is told from what does not", () => {
 });
 
 test("paths hold what was asked for and no more", () => {
-  assert.equal(core.alignPath({}), "v1/align");
+  assert.equal(core.alignPath({}), "v1/align?pose=true");
   assert.equal(
     core.alignPath({ boxes: [[1, 2, 3, 4.5]], heatmap: true, model: "a b" }),
-    "v1/align?boxes=[[1,2,3,4.5]]&heatmap=true&model=a%20b",
+    "v1/align?pose=true&boxes=[[1,2,3,4.5]]&heatmap=true&model=a%20b",
   );
 });
 
@@ -167,9 +167,9 @@ test("problems are told in the service's words, or by their status", async () =>
 });
 
 test("faces are told with what the answer has of them", () => {
-  const turned = { ...face(40), pose: { yaw_degrees: -12.4, model: "x" } };
+  const turned = { ...face(40), pose: { pitch: 3.2, yaw: -12.4, roll: 40 } };
   assert.deepEqual(core.facts(turned), [
-    "score 0.80, good", "detector 0.90", "100 × 100 px", "roll 40°", "yaw -12°",
+    "score 0.80, good", "detector 0.90", "100 × 100 px", "box turned 40°", "pitch 3°", "yaw -12°", "roll 40°",
   ]);
   const followed = { ...face(0, 0.45), box: { ...face().box, score: null } };
   assert.deepEqual(core.facts(followed), ["score 0.45, doubtful", "100 × 100 px"]);

@@ -57,7 +57,7 @@ def test_frames_follow_answers_and_carry_the_last_ones_boxes(watched: Tab) -> No
     assert watched.run("open_most") == 1, "a frame waits for the answer of the one before"
     detected = [at for at, path in enumerate(asked) if "boxes" not in path]
     assert detected == [0, 30], "faces are looked for now and then"
-    assert asked[1].startswith("v1/align?boxes=[[")
+    assert asked[1].startswith("v1/align?pose=true&boxes=[[")
     assert watched.run("document.querySelectorAll('.point').length") == 68
     assert "frames a second" in watched.run("rate.textContent")
     count = watched.run("asked.length")
@@ -86,7 +86,7 @@ def test_a_photograph_is_taken_with_the_camera(watched: Tab) -> None:
     watched.wait(POINTS)
     watched.run("shoot.click()")
     watched.wait(f"{STATUS}.startsWith('1 face, in')")
-    assert paths(watched)[-1] == "v1/align?heatmap=true"
+    assert paths(watched)[-1] == "v1/align?pose=true&heatmap=true"
     assert watched.run("document.getElementById('curl').textContent").count("photograph.jpg") == 1
     assert watched.run("document.activeElement.id") == "camera"
     assert watched.run("document.getElementById('shoot').hidden")

@@ -49,4 +49,4 @@ def test_of_several_models_one_is_chosen(browser: Browser, tmp_path: Path) -> No
         tab.run("model.value = 'other', sample.click()")
         tab.wait(POINTS)
         asked = [address for address in tab.requests() if "/v1/align" in address]
-        assert asked == [f"{url}/v1/align?heatmap=true&model=other"]
+        assert asked == [f"{url}/v1/align?pose=true&heatmap=true&model=other"]

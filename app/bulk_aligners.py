@@ -1,0 +1,112 @@
+"""Who aligns the pictures of `lwbafa align`: the library in this process, or a running service."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from app.errors import as_request_error
+from lwbafa.aligner import FaceAligner
+from lwbafa.bulk.rows import Align, Answer
+from lwbafa.detection.choose import DetectorOptions
+from lwbafa.errors import DeviceLost, LoadError, LwbafaError, NoAnswer, ServiceError, StopRun
+from lwbafa.face import draw_faces
+from lwbafa.imaging.draw import png
+from lwbafa.imaging.photograph import Photograph
+from lwbafa.markups import MARKUPS
+from lwbafa.types import Pixels
+
+if TYPE_CHECKING:
+    from lwbafa.client import Client
+
+TIMEOUT_S = 120.0
+"""For one picture: a bulk run waits rather than leaves one out."""
+
+NOT_OF_THE_PICTURE = (401, 403, 404, 429, 503)
+"""Statuses that any other picture would meet as well."""
+
+
+class Aligner(NamedTuple):
+    """Who aligns, and what the run's part file remembers of it; to be closed."""
+
+    align: Align
+    close: Callable[[], None]
+    model: str
+    version: str
+    markup: str
+
+
+def in_process(model: str, detector: str, max_faces: int) -> Aligner:
+    """The library, in this process. Raises click.UsageError for what cannot be loaded."""
+    try:
+        library = FaceAligner.load(model, detector=DetectorOptions(detector))
+    except LoadError as error:
+        raise click.UsageError(str(error)) from error
+
+    def align(image: bytes | Pixels) -> Answer:
+        try:
+            photograph = Photograph.open(image)
+            faces = library.align(photograph, max_faces=max_faces)
+        except DeviceLost as error:
+            raise StopRun(str(error)) from error
+        except LwbafaError as error:
+            # So that a row has the code which the service would answer.
+            raise as_request_error(error) or error from error
+        return Answer(
+            *photograph.upright_size,
+            [face.as_dict() for face in faces],
+            lambda: png(draw_faces(photograph, faces)),
+        )
+
+    manifest = library.checkpoint.manifest
+    return Aligner(align, lambda: None, manifest.name, manifest.version, manifest.markup)
+
+
+def by_service(url: str, key: str | None, model: str | None, max_faces: int) -> Aligner:
+    """A running service. Raises click.UsageError for one that does not answer or has no `model`."""
+    try:
+        from lwbafa.client import Client
+    except ModuleNotFoundError as error:
+        raise click.UsageError("--url needs httpx: pip install 'lwbafa[client]'") from error
+    try:
+        client = Client(url, key, TIMEOUT_S)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        models = {there.name: there for there in client.models()}
+    except (NoAnswer, ServiceError) as error:
+        client.close()
+        raise click.UsageError(f"{url}: {error}") from error
+    name = model or next(iter(models))
+    if name not in models or models[name].markup not in MARKUPS:
+        client.close()
+        known = ", ".join(model for model in models if models[model].markup in MARKUPS)
+        raise click.UsageError(f"{url} has no model {name} that is known here but: {known}")
+
+    def align(image: bytes | Pixels) -> Answer:
+        try:
+            answer = client.answer(image, model=name, max_faces=max_faces)
+        except ServiceError as error:
+            if error.status in NOT_OF_THE_PICTURE:
+                raise StopRun(f"{url}: {error}") from error
+            raise
+        except NoAnswer as error:
+            _stop_unless_alive(client, url)
+            raise error
+        boxes = [face.box for face in answer.faces]
+        return Answer(
+            answer.width,
+            answer.height,
+            [face.as_dict() for face in answer.faces],
+            lambda: client.draw(image, boxes or None, name),
+        )
+
+    return Aligner(align, client.close, name, models[name].version, models[name].markup)
+
+
+def _stop_unless_alive(client: "Client", url: str) -> None:
+    """A picture that gets no answer is at fault only if the service still answers others."""
+    try:
+        client.models()
+    except (NoAnswer, ServiceError) as error:
+        raise StopRun(f"{url}: {error}") from error

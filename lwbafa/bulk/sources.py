@@ -1,0 +1,94 @@
+"""Which pictures and videos a run is of: files, folders and globs as a list of files."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lwbafa.errors import NoSources
+
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""What is taken from folders; a file that is named itself may be called anything."""
+
+VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+"""What is read frame by frame."""
+
+
+class Source(NamedTuple):
+    """One file of a run.
+
+    `name` is the path as the rows give it; `place` is where it lies below the common folder of
+    all that was named, without a suffix where that tells it from all others.
+    """
+
+    path: Path
+    name: str
+    place: Path
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is read frame by frame."""
+        return self.path.suffix.lower() in VIDEOS
+
+
+def find_sources(named: Sequence[str], without: Path | None = None) -> list[Source]:
+    """The files that are named, in folders and by globs, each once, in the order of their names.
+
+    Files below the folder `without` are left out: a run does not read what it has drawn. Raises
+    NoSources for a name that leads nowhere, or if there is nothing to read.
+    """
+    roots: set[str] = set()
+    found: dict[str, Path] = {}
+    for name in named:
+        paths = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+        if not paths:
+            raise NoSources(f"there is no file, no folder and no match of {name}")
+        for text in paths:
+            path = Path(text)
+            roots.add(str(_root(name, path)))
+            for file in sorted(_files_in(path)) if path.is_dir() else [path]:
+                absolute = Path(os.path.abspath(file))  # noqa: PTH100 - links stay as they are
+                if without is None or not absolute.is_relative_to(without.absolute()):
+                    found.setdefault(str(absolute), file)
+    if not found:
+        raise NoSources("there are no pictures and no videos in what was named")
+    common = os.path.commonpath([os.path.abspath(root) for root in roots])  # noqa: PTH100
+    places = {key: Path(os.path.relpath(key, common)) for key in found}
+    stems = Counter(place.with_suffix("") for place in places.values())
+    return [
+        Source(found[key], found[key].as_posix(), _shortest(places[key], stems))
+        for key in sorted(found, key=lambda key: found[key].as_posix())
+    ]
+
+
+def place_of(source: Source, frame: int | None, face: int = 0) -> Path:
+    """Where a picture's, a frame's or a further face's own file lies, without its suffix."""
+    name = source.place.name
+    name += "" if frame is None else f".frame{frame:06d}"
+    name += f".face{face + 1}" if face else ""
+    return source.place.with_name(name)
+
+
+def _root(name: str, path: Path) -> Path:
+    """The folder below which the files of an argument keep their places."""
+    if name != str(path) and glob.has_magic(name):
+        parts = Path(name).parts
+        fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+        return Path(*parts[:fixed])
+    return path if path.is_dir() else path.parent
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Pictures and videos of a folder and its folders, hidden ones left out."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.suffix.lower() in PICTURES | VIDEOS and path.is_file():
+            yield path
+
+
+def _shortest(place: Path, stems: Counter[Path]) -> Path:
+    """Without suffix, unless `face.jpg` and `face.png` lie side by side."""
+    stem = place.with_suffix("")
+    return stem if stems[stem] == 1 else place

@@ -1,0 +1,273 @@
+"""A client of the service: `Client`, and `AsyncClient` for an event loop. Needs httpx.
+
+Both do the same: an `Exchange` says what to send and what an answer means, they only carry it.
+"""
+
+import asyncio
+import json
+import re
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import numpy as np
+
+from lwbafa.answers import Answer, Face, Model, read_answer, read_models
+from lwbafa.errors import LwbafaError
+from lwbafa.exchange import Exchange
+from lwbafa.imaging.draw import png
+from lwbafa.imaging.photograph import Photograph, Source
+from lwbafa.types import FaceBox
+
+Boxes = Sequence[FaceBox | Sequence[float]]
+
+Outcome = list[Face] | Exception
+"""What `align_many` yields for a source: its faces, or why there are none."""
+
+
+BROKE_WHILE_IDLE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+"""How a connection shows that it was closed while nobody used it."""
+
+
+class _Base:
+    """What both clients are told."""
+
+    def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
+        if not re.match("https?://.", url):
+            raise ValueError(f"the service's address begins with http:// or https://, not {url!r}")
+        self._timeout_s = timeout_s
+        # The library reads no environment, so no proxy and no password from there either.
+        self._options: dict[str, Any] = {
+            "base_url": url,
+            "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
+            "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100),
+            "trust_env": False,
+        }
+
+    def _alignment(
+        self,
+        image: bytes,
+        boxes: Boxes | None,
+        model: str | None,
+        max_faces: int | None,
+        accept: str = "application/json",
+    ) -> Exchange:
+        query = {
+            "boxes": None if boxes is None else json.dumps([_plain(box) for box in boxes]),
+            "model": model,
+            "max_faces": max_faces,
+        }
+        return Exchange(self._timeout_s, image, query, accept)
+
+
+class Client(_Base):
+    """Aligns photographs by a running service. Safe to call from several threads.
+
+    Connections are kept and used again. `timeout_s` is for one call, with all its attempts: what
+    the service refuses for now (429, 503) is asked again when its `Retry-After` says so. Raises
+    ValueError for an address that is none.
+    """
+
+    def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
+        super().__init__(url, api_key, timeout_s)
+        self._http = httpx.Client(**self._options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def align(
+        self,
+        image: Source,
+        boxes: Boxes | None = None,
+        model: str | None = None,
+        max_faces: int | None = None,
+    ) -> list[Face]:
+        """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8).
+
+        Boxes are as in `FaceAligner.align`. Raises ServiceError, which has the problem document's
+        `status`, `code`, `detail` and `request_id`; NoAnswer; OSError for a path; ValueError for an
+        array that is no picture.
+        """
+        return self.answer(image, boxes, model, max_faces).faces
+
+    def answer(
+        self,
+        image: Source,
+        boxes: Boxes | None = None,
+        model: str | None = None,
+        max_faces: int | None = None,
+    ) -> Answer:
+        """As `align`, with what else the service says of the photograph."""
+        data = _encoded(image)
+        return read_answer(self._ask(self._alignment(data, boxes, model, max_faces)))
+
+    def draw(
+        self,
+        image: Source,
+        boxes: Boxes | None = None,
+        model: str | None = None,
+        max_faces: int | None = None,
+    ) -> bytes:
+        """The upright photograph with its faces drawn over it, as PNG. Raises as `align`."""
+        data = _encoded(image)
+        return self._ask(self._alignment(data, boxes, model, max_faces, "image/png"))
+
+    def models(self) -> list[Model]:
+        """The models that answer; the first is asked where none is named. Raises as `align`."""
+        return read_models(self._ask(Exchange(self._timeout_s, None, {})))
+
+    def align_many(self, sources: Iterable[Source], concurrency: int = 8) -> Iterator[Outcome]:
+        """Each source's faces, or the exception that `align` raised, in the sources' order.
+
+        At most `concurrency` sources are taken ahead and asked for at a time.
+        """
+        ahead: deque[Future[list[Face]]] = deque()
+        with ThreadPoolExecutor(concurrency) as threads:
+            try:
+                for source in sources:
+                    ahead.append(threads.submit(self.align, source))
+                    if len(ahead) == concurrency:
+                        yield _outcome(ahead.popleft())
+                while ahead:
+                    yield _outcome(ahead.popleft())
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def _ask(self, exchange: Exchange) -> bytes:
+        while True:
+            arguments = exchange.arguments()
+            try:
+                with self._http.stream(exchange.method, exchange.path, **arguments) as response:
+                    for chunk in response.iter_raw():
+                        exchange.take(chunk)
+            except httpx.HTTPError as error:
+                idle = isinstance(error, BROKE_WHILE_IDLE)
+                exchange.broke(str(error) or type(error).__name__, may_be_idle=idle)
+                continue
+            wait_s = exchange.wait_s(response.status_code, response.headers)
+            if wait_s is None:
+                return bytes(exchange.body)
+            time.sleep(wait_s)
+
+
+class AsyncClient(_Base):
+    """`Client` for an event loop; one client belongs to one loop."""
+
+    def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
+        super().__init__(url, api_key, timeout_s)
+        self._http = httpx.AsyncClient(**self._options)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def align(
+        self,
+        image: Source,
+        boxes: Boxes | None = None,
+        model: str | None = None,
+        max_faces: int | None = None,
+    ) -> list[Face]:
+        """As `Client.align`."""
+        return (await self.answer(image, boxes, model, max_faces)).faces
+
+    async def answer(
+        self,
+        image: Source,
+        boxes: Boxes | None = None,
+        model: str | None = None,
+        max_faces: int | None = None,
+    ) -> Answer:
+        """As `Client.answer`."""
+        data = await asyncio.to_thread(_encoded, image)
+        return read_answer(await self._ask(self._alignment(data, boxes, model, max_faces)))
+
+    async def draw(
+        self,
+        image: Source,
+        boxes: Boxes | None = None,
+        model: str | None = None,
+        max_faces: int | None = None,
+    ) -> bytes:
+        """As `Client.draw`."""
+        data = await asyncio.to_thread(_encoded, image)
+        return await self._ask(self._alignment(data, boxes, model, max_faces, "image/png"))
+
+    async def models(self) -> list[Model]:
+        """As `Client.models`."""
+        return read_models(await self._ask(Exchange(self._timeout_s, None, {})))
+
+    async def align_many(
+        self, sources: Iterable[Source], concurrency: int = 8
+    ) -> AsyncIterator[Outcome]:
+        """As `Client.align_many`. Tasks of an iteration that is left early are cancelled."""
+        ahead: deque[asyncio.Task[Outcome]] = deque()
+        try:
+            for source in sources:
+                ahead.append(asyncio.create_task(self._outcome(source)))
+                if len(ahead) == concurrency:
+                    yield await ahead.popleft()
+            while ahead:
+                yield await ahead.popleft()
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def _outcome(self, source: Source) -> Outcome:
+        try:
+            return await self.align(source)
+        except (LwbafaError, OSError, ValueError) as error:
+            return error
+
+    async def _ask(self, exchange: Exchange) -> bytes:
+        while True:
+            arguments = exchange.arguments()
+            try:
+                stream = self._http.stream(exchange.method, exchange.path, **arguments)
+                async with stream as response:
+                    async for chunk in response.aiter_raw():
+                        exchange.take(chunk)
+            except httpx.HTTPError as error:
+                idle = isinstance(error, BROKE_WHILE_IDLE)
+                exchange.broke(str(error) or type(error).__name__, may_be_idle=idle)
+                continue
+            wait_s = exchange.wait_s(response.status_code, response.headers)
+            if wait_s is None:
+                return bytes(exchange.body)
+            await asyncio.sleep(wait_s)
+
+
+def _encoded(image: Source) -> bytes:
+    """The bytes that are sent: an array as a PNG, which loses nothing."""
+    if isinstance(image, np.ndarray):
+        return png(Photograph.of_pixels(image).picture().pixels)
+    return image if isinstance(image, bytes) else Path(image).read_bytes()
+
+
+def _plain(box: FaceBox | Sequence[float]) -> list[float]:
+    return [float(value) for value in box]
+
+
+def _outcome(future: Future[list[Face]]) -> Outcome:
+    try:
+        return future.result()
+    except (LwbafaError, OSError, ValueError) as error:
+        return error

@@ -1,0 +1,181 @@
+"""`lwbafa align` and `lwbafa models` as they are called."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from app.keys import new_key
+from lwbafa import Client, FaceAligner
+from lwbafa.answers import Answer
+from lwbafa.errors import NoAnswer
+from lwbafa.types import Pixels
+from proof.harness import ROOT
+from tests.conftest import encode, running_server
+
+
+def lwbafa(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [*map(str, arguments)])
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, astronaut: Pixels) -> Path:
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "face.jpg").write_bytes(encode(astronaut, ".jpg"))
+    (folder / "face.png").write_bytes(encode(astronaut[60:200, 150:300], ".png"))
+    return folder
+
+
+def test_a_folder_becomes_rows_that_say_what_the_library_says(folder: Path) -> None:
+    out = folder.parent / "out.jsonl"
+    ended = lwbafa("align", folder, "--out", out, "--draw", folder / "drawn")
+    assert ended.exit_code == 0, ended.stderr
+    first, second = rows(out)
+    assert first["file"] == (folder / "deep" / "face.jpg").as_posix()
+    assert (first["width"], first["height"], second["width"]) == (512, 512, 150)
+    (face,) = FaceAligner.load().align(folder / "deep" / "face.jpg")
+    assert first["faces"][0]["landmarks"][30]["x"] == pytest.approx(face.landmarks[30, 0], abs=0.5)
+    assert len(second["faces"]) == 1
+    assert (folder / "drawn" / "deep" / "face.png").stat().st_size > 100_000
+    assert not out.with_name("out.jsonl.part").exists()
+
+
+def test_a_file_that_fails_is_named_and_the_status_is_1(folder: Path) -> None:
+    (folder / "bad.jpg").write_text("no picture")
+    out = folder.parent / "points"
+    ended = lwbafa("align", folder, "--out", out)
+    assert ended.exit_code == 1
+    assert "bad.jpg: unsupported_media_type: The bytes are not a" in ended.stderr
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
+        "deep/face.pts",
+        "face.pts",
+    ]
+
+
+def test_a_run_that_is_killed_goes_on(folder: Path, astronaut: Pixels) -> None:
+    for i in range(6):
+        (folder / f"{i}.jpg").write_bytes(encode(astronaut, ".jpg"))
+    out = folder.parent / "out.jsonl"
+    part = out.with_name("out.jsonl.part")
+    command = [
+        *(sys.executable, "-m", "app.cli"),
+        "align",
+        str(folder),
+        "--out",
+        str(out),
+        "--workers",
+        "2",
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        while not (part.exists() and part.read_bytes().count(b"\n") > 2):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not out.exists()
+    done = part.read_bytes().count(b"\n") - 1
+    assert 0 < done < 8
+    other = lwbafa("align", folder, "--out", out, "--max-faces", 1)
+    assert other.exit_code == 2
+    assert "begun with other settings" in other.stderr
+    assert lwbafa(*command[3:]).exit_code == 0
+    assert len({row["file"] for row in rows(out)}) == len(rows(out)) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["absent"], "--out names the file"),
+        (["absent", "--out", "x.jsonl"], "no match of absent"),
+        ([".", "--out", "x.xml"], "no format is known by .xml"),
+        (["docs", "--out", "x.csv", "--model", "other"], "there is no checkpoint other"),
+        (["docs", "--out", "x.parquet"], "pip install 'lwbafa[parquet]'"),
+        (["docs", "--out", "x.csv", "--url", "localhost"], "begins with http"),
+        (["docs", "--out", "x.csv", "--url", "http://127.0.0.1:1"], "no answer from the service"),
+        (["docs", "--out", "x.csv", "--key", "k"], "--key is for a service"),
+        (["docs", "--out", "x.csv", "--detector", "other"], "there is no detector other"),
+    ],
+)
+def test_a_wrong_call_is_a_2_with_one_line(
+    arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "lwbafa.bulk.parquet", raising=False)
+    monkeypatch.chdir(ROOT)
+    ended = lwbafa("align", *arguments)
+    assert ended.exit_code == 2
+    assert says in ended.stderr
+    assert not Path("x.csv.part").exists()
+
+
+def test_a_service_aligns_as_the_library_does(folder: Path) -> None:
+    (folder / "bad.jpg").write_text("no picture")
+    here, there = folder.parent / "here.jsonl", folder.parent / "there.jsonl"
+    key, entry = new_key("bulk")
+    with running_server(api_keys=entry) as url:
+        refused = lwbafa("align", folder, "--out", "x.csv", "--url", url)
+        assert refused.exit_code == 2
+        assert "api_key_missing" in refused.stderr
+        options = ["--url", url, "--key", key, "--draw", folder.parent / "drawn"]
+        ended = lwbafa("align", folder, "--out", there, *options)
+        assert ended.exit_code == 1, ended.stderr
+    assert lwbafa("align", folder, "--out", here).exit_code == 1
+    for ours, theirs in zip(rows(here), rows(there), strict=True):
+        assert ours.get("error") == theirs.get("error")
+        assert (ours["file"], ours["width"]) == (theirs["file"], theirs["width"])
+        for face, other in zip(ours["faces"], theirs["faces"], strict=True):
+            assert face["landmarks"][8]["x"] == pytest.approx(other["landmarks"][8]["x"], abs=0.5)
+    assert (folder.parent / "drawn" / "deep" / "face.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_service_that_goes_away_ends_the_run_which_goes_on_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = folder.parent / "out.jsonl"
+    command = ["align", folder, "--out", out, "--workers", 1, "--url"]
+    answer, models, asked = Client.answer, Client.models, 0
+
+    def gone(self: Client, *arguments: Any, **options: Any) -> Answer:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            monkeypatch.setattr(Client, "models", gone)
+        if asked > 1:
+            raise NoAnswer("no answer from the service")
+        return answer(self, *arguments, **options)
+
+    with running_server() as url:
+        monkeypatch.setattr(Client, "answer", gone)
+        ended = lwbafa(*command, url)
+        monkeypatch.setattr(Client, "answer", answer)
+        monkeypatch.setattr(Client, "models", models)
+        assert ended.exit_code == 1
+        assert "no answer from the service; the same command goes on from here" in ended.stderr
+        assert not out.exists()
+        assert lwbafa(*command, url).exit_code == 0
+    assert len(rows(out)) == 2
+
+
+def test_annotations_that_are_there_are_left_alone(folder: Path) -> None:
+    (folder / "face.pts").write_text("by hand")
+    ended = lwbafa("align", folder, "--format", "pts")
+    assert ended.exit_code == 2
+    assert "face.pts is there already" in ended.stderr
+    assert (folder / "face.pts").read_text() == "by hand"
+
+
+def test_the_models_are_a_table() -> None:
+    ended = lwbafa("models")
+    head, *lines = ended.stdout.splitlines()
+    assert head.split()[:4] == ["name", "version", "markup", "points"]
+    assert any(line.startswith("lwbafa-300w68") and "300w-68  68" in line for line in lines)

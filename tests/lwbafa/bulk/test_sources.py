@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from lwbafa.bulk.sources import find_sources, place_of
+from lwbafa.errors import NoSources
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/one.jpg", "a/deep/two.PNG", "a/clip.mp4", "a/notes.txt", "a/.hidden/x.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for name in ("b/one.jpg", "b/one.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def names(*named: str) -> list[str]:
+    return [source.name for source in find_sources(named)]
+
+
+def test_folders_are_searched_files_are_taken_as_they_are(folder: Path) -> None:
+    assert names("a") == ["a/clip.mp4", "a/deep/two.PNG", "a/one.jpg"]
+    assert names("a/notes.txt") == ["a/notes.txt"]
+    assert [source.is_video for source in find_sources(["a"])] == [True, False, False]
+
+
+def test_globs_are_resolved_and_nothing_comes_twice(folder: Path) -> None:
+    assert names("*/one.*") == ["a/one.jpg", "b/one.jpg", "b/one.png"]
+    assert names("**/*.jpg", "a/one.jpg", str(folder / "a"), "a/../a/one.jpg")[:2] == [
+        str(folder / "a/clip.mp4"),
+        str(folder / "a/deep/two.PNG"),
+    ]
+    assert len(names("a", str(folder / "a"))) == 3
+
+
+def test_what_is_not_there_is_said(folder: Path) -> None:
+    with pytest.raises(NoSources, match="no match of absent"):
+        names("a", "absent*")
+    (folder / "empty").mkdir()
+    with pytest.raises(NoSources, match="no pictures"):
+        names("empty")
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder: Path) -> None:
+    (folder / "a[1].jpg").touch()
+    assert names("a[1].jpg") == ["a[1].jpg"]
+
+
+def test_what_a_run_draws_is_no_source(folder: Path) -> None:
+    assert [source.name for source in find_sources(["."], without=Path("a"))] == [
+        "b/one.jpg",
+        "b/one.png",
+    ]
+
+
+def test_places_mirror_the_tree_and_never_meet(folder: Path) -> None:
+    def places(*named: str) -> list[str]:
+        return [str(source.place) for source in find_sources(named)]
+
+    assert places("a") == ["clip", "deep/two", "one"]
+    assert places("a", "b") == ["a/clip", "a/deep/two", "a/one", "b/one.jpg", "b/one.png"]
+    assert places("a/deep/two.PNG") == ["two"]
+    assert places("a/d*/*.PNG") == ["deep/two"]
+
+
+def test_frames_and_further_faces_have_places_of_their_own(folder: Path) -> None:
+    clip, *_ = find_sources(["a"])
+    assert str(place_of(clip, None)) == "clip"
+    assert str(place_of(clip, 12, 1)) == "clip.frame000012.face2"
