@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from app.keys import new_key
+from lwbafa.errors import LwbafaError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,6 +29,41 @@ def serve() -> None:
     from app.server.start import main as start
 
     start()
+
+
+@main.command()
+@click.option(
+    "--onnx",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="File to write.",
+)
+@click.option(
+    "--model",
+    "--checkpoint",
+    "checkpoint",
+    default="lwbafa-300w68",
+    show_default=True,
+    help="Name of a checkpoint of the model store, or a checkpoint's folder.",
+)
+def export(path: Path, checkpoint: str) -> None:
+    """Write a checkpoint's network as ONNX, for other runtimes.
+
+    Needs PyTorch and the extra lwbafa[onnx]; docs/onnx.md says how to run what is written.
+    """
+    from lwbafa.checkpoint import Checkpoint
+    from lwbafa.model_store import checkpoint_folder
+
+    try:
+        from lwbafa.network.to_onnx import write_onnx
+
+        write_onnx(Checkpoint.load(checkpoint_folder(checkpoint)), path)
+    except ModuleNotFoundError as error:
+        needed = f"{error.name} is not installed: pip install 'lwbafa[onnx]'"
+        raise click.ClickException(needed) from error
+    except (LwbafaError, OSError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

@@ -4,15 +4,13 @@ Only packages that bring their weights along take part: face-alignment, InsightF
 MediaPipes fetch theirs when they run.
 """
 
-import io
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -21,21 +19,14 @@ from bench.aligner import served_aligner
 from bench.engine import faces_per_second, label
 from lwbafa.markups import WFLW_AS_68
 from lwbafa.model_store import checkpoint_folder, checkpoint_names
-from lwbafa.types import FaceBox, Pixels, Points
-from proof.harness import ROOT
+from lwbafa.types import Pixels, Points
 from proof.harness.photographs import FACE, photograph
 from training.datasets import Face
-from training.evaluate import overlap
-from training.linear_map import LinearMap
+from training.mesh import fitted_map
+from training.worker import ENVIRONMENT, PYTHON, Worker, worker
 
-ENVIRONMENT = ROOT / ".venv-rivals"
-PYTHON = ENVIRONMENT / "bin" / "python"
 # The last MediaPipe that carries its weights; face-recognition-models carries dlib's.
 PACKAGES = ("dlib-bin==20.0.1.post1", "face-recognition-models==0.3.0", "mediapipe==0.10.21")
-
-SAME_FACE_OVERLAP = 0.3
-PORTION = 64
-"""Pictures sent to another process at once."""
 
 AS_68 = {68: tuple(range(68)), 98: WFLW_AS_68}
 """The 68 points among those of a markup, by how many it has."""
@@ -107,44 +98,6 @@ class Ours:
         ]
 
 
-class Worker:
-    """Another library in a process of its own environment; see `bench.rival_worker`."""
-
-    def __init__(self, library: str, process: "subprocess.Popen[bytes]") -> None:
-        self._library = library
-        self._process = process
-        self._send("photograph", _packed([photograph()]))
-
-    def per_second(self, what: str, seconds: float) -> float:
-        """Speed on the photograph: `landmarks` with the face's place known, or `photographs`."""
-        return float(self._ask(f"{what} {seconds}"))
-
-    def find(self, pictures: Sequence[Pixels]) -> list[list[Points]]:
-        """The library's own points of all faces found in every picture, in pixels."""
-        found: list[list[Points]] = []
-        with tqdm(total=len(pictures), desc=self._library, unit="face", mininterval=1) as bar:
-            for start in range(0, len(pictures), PORTION):
-                portion = pictures[start : start + PORTION]
-                answer = self._ask("find", _packed(portion))
-                found += [[np.array(face) for face in picture] for picture in answer]
-                bar.update(len(portion))
-        return found
-
-    def _ask(self, command: str, data: bytes | None = None) -> Any:
-        self._send(command, data)
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._library} ended at the command {command!r}")
-        return json.loads(line)
-
-    def _send(self, command: str, data: bytes | None) -> None:
-        assert self._process.stdin
-        line = command if data is None else f"{command} {len(data)}"
-        self._process.stdin.write(f"{line}\n".encode() + (data or b""))
-        self._process.stdin.flush()
-
-
 class Rival:
     """Another library, and what makes the 68 points of its own."""
 
@@ -152,20 +105,22 @@ class Rival:
         self.name = name
         self._worker = worker
         self._reduce = reduce
+        worker.tell("photograph", [photograph()])
         ((points,),) = worker.find([photograph()])
         self._reduces_per_second = faces_per_second(partial(reduce, points), 1, 0.1)
 
     def landmarks(self, seconds: float) -> float:
-        return self._reduced(self._worker.per_second("landmarks", seconds))
+        return self._per_second("landmarks", seconds)
 
     def photographs(self, seconds: float) -> float:
-        return self._reduced(self._worker.per_second("photographs", seconds))
+        return self._per_second("photographs", seconds)
 
     def find(self, pictures: Sequence[Pixels]) -> list[list[Points]]:
-        return [[self._reduce(face) for face in found] for found in self._worker.find(pictures)]
+        return [[self._reduce(face) for face in found] for found in self._worker.find_all(pictures)]
 
-    def _reduced(self, per_second: float) -> float:
+    def _per_second(self, what: str, seconds: float) -> float:
         """Faces a second once the 68 points are made of each."""
+        per_second = float(self._worker.ask(f"{what} {seconds}"))
         return 1 / (1 / per_second + 1 / self._reduces_per_second)
 
 
@@ -176,16 +131,17 @@ def contenders(checkpoint: Path, training: Sequence[Face] = ()) -> Iterator[list
     The others are left out if they are not installed.
 
     MediaPipe's points go through a linear map fitted on the `training` faces; without them, the
-    nearest are taken. Raises LoadError, and ValueError for faces that no map can be fitted on.
+    nearest are taken. Raises LoadError, DatasetError for faces that no map can be fitted on, and
+    TrainingError if a process ends.
     """
     found: list[Contender] = [Ours(folder) for folder in _with_siblings(checkpoint)]
     with ExitStack() as processes:
         if PYTHON.exists():
-            dlib = _worker("dlib", processes)
+            dlib = processes.enter_context(worker("dlib"))
             found.append(Rival("dlib 20.0.1", dlib, np.asarray))
-            mediapipe = _worker("mediapipe", processes)
+            mediapipe = processes.enter_context(worker("mediapipe"))
             if training:
-                name, reduce = "through a linear map", fitted_map(mediapipe, training)
+                name, reduce = "through a linear map", through_map(mediapipe, training)
             else:
                 name, reduce = "nearest of its 478 points", nearest
             found.append(Rival(f"MediaPipe 0.10.21, {name}", mediapipe, reduce))
@@ -202,47 +158,14 @@ def nearest(mesh: Points) -> Points:
     return np.array([mesh[list(some)].mean(axis=0) for some in MEDIAPIPE_68])
 
 
-def fitted_map(mediapipe: Worker, training: Sequence[Face]) -> Reduce:
+def through_map(mediapipe: Worker, training: Sequence[Face]) -> Reduce:
     """MediaPipe's 478 points through one linear map, fitted on annotated faces, to the 68."""
-    found = mediapipe.find([face.image for face in training])
-    pairs = [
-        (mesh, face.landmarks)
-        for face, meshes in zip(training, found, strict=True)
-        if (mesh := on_face(meshes, face)) is not None
-    ]
-    meshes, landmarks = (np.stack(points) for points in zip(*pairs, strict=True))
-    linear_map = LinearMap.fit(meshes, landmarks)
-    as_68 = list(AS_68[landmarks.shape[1]])
+    linear_map = fitted_map(mediapipe, training)
+    as_68 = list(AS_68[len(training[0].landmarks)])
     return lambda mesh: linear_map.points(mesh)[as_68]
-
-
-def on_face(candidates: Sequence[Points], face: Face) -> Points | None:
-    """Of the faces found in a picture, the one that lies on the annotated face."""
-    truth = FaceBox.around(face.landmarks)
-    overlaps = [overlap(FaceBox.around(points), truth) for points in candidates]
-    if not overlaps or max(overlaps) <= SAME_FACE_OVERLAP:
-        return None
-    return candidates[int(np.argmax(overlaps))]
 
 
 def set_up() -> None:
     """Install the others into an environment of their own."""
     subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
     subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-
-
-def _worker(library: str, processes: ExitStack) -> Worker:
-    process = subprocess.Popen(
-        [PYTHON, ROOT / "bench" / "rival_worker.py", library],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # MediaPipe tells of its insides
-    )
-    processes.enter_context(process)  # closes its input, which ends it
-    return Worker(library, process)
-
-
-def _packed(pictures: Sequence[Pixels]) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, *pictures)
-    return file.getvalue()

@@ -18,7 +18,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contenders import AS_68, Contender, contenders, on_face, set_up
+from bench.contenders import AS_68, Contender, contenders, set_up
 from bench.report import (
     Cell,
     Report,
@@ -31,6 +31,7 @@ from bench.report import (
 from lwbafa.markups import MARKUP_68
 from lwbafa.types import Points
 from training.datasets import Face, load_faces
+from training.mesh import on_face
 from training.metrics import landmark_errors
 
 JAW = slice(0, 17)

@@ -36,7 +36,7 @@ ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 """The ways to read an environment variable, all of `os`."""
 
 TORCH_IN = ("lwbafa.network", "lwbafa.engine.torch_engine", "lwbafa.engine.cuda_engine")
-TORCH_WHEN_ASKED_IN = ("lwbafa.checkpoint", "lwbafa.engine.choose")
+TORCH_WHEN_ASKED_IN = ("lwbafa.checkpoint", "lwbafa.engine.choose", "app.cli")
 """Modules that may import PyTorch: at their head, or inside a function only."""
 
 

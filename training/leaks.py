@@ -38,7 +38,8 @@ NEAR_CORRELATION, NEAR_BITS = 0.70, 10
 """A face is known again if it correlates so well, or nearly so and few bits of its hash differ.
 
 330 of 330 Helen test faces, halved, darkened, compressed, mirrored and their eyes found 2 % off,
-are known again; of 300-W's 2,012 training faces two are mistaken for one of them.
+are known again; of 300-W's 2,012 training faces two are mistaken for one of them. Among faces of 25
+pixels one in six is mistaken for one of a hundred others, which costs no more than the face.
 """
 
 HASH_SIDE = 8

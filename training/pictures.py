@@ -44,8 +44,9 @@ def sheet(tiles: Sequence[Pixels]) -> Pixels:
 
 
 def write_picture(path: Path, picture: Pixels) -> None:
-    """Write RGB pixels in the format that the path's suffix names."""
-    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    """Write RGB pixels in the format that the path's suffix names. Raises OSError."""
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise OSError(f"{path}: cannot be written")
 
 
 def draw_curves(curves: Mapping[str, Sequence[float]], path: Path) -> None:

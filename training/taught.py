@@ -4,8 +4,10 @@ The lines are the run's only state: from them a killed run goes on, and the rest
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +23,46 @@ SHEET_TILES = 5 * COLUMNS
 KEPT, DISAGREE, LEAK = "kept", "teachers disagree", "evaluation face"
 """What can become of a face."""
 
+NO_FACE, UNREADABLE = "no face", "unreadable"
+"""What can become of a photograph without any."""
+
 
 class Records:
     """What became of every photograph: `faces.jsonl`, a line each, and what is made of it."""
 
     def __init__(self, out: Path, settings: dict[str, Any]) -> None:
         """Read what an earlier run left. Raises RunError if it had other settings."""
-        self._out = out
-        self._path = out / "faces.jsonl"
-        (out / "WFLW_images" / "taught").mkdir(parents=True, exist_ok=True)
-        stated = out / "settings.json"
-        if stated.exists() and json.loads(stated.read_text()) != settings:
-            raise RunError(f"{out} holds labels made with other settings: see {stated}")
-        stated.write_text(json.dumps(settings, indent=2) + "\n")
-        lines = self._path.read_text().splitlines(keepends=True) if self._path.exists() else []
-        whole = [line for line in lines if line.endswith("\n")]  # a kill may cut the last one short
-        self._path.write_text("".join(whole))
-        self._records: list[dict[str, Any]] = [json.loads(line) for line in whole]
+        self._out, self._settings = out, settings
+        self._path, self._stated = out / "faces.jsonl", out / "settings.json"
+        if self._stated.exists() and json.loads(self._stated.read_text()) != settings:
+            raise RunError(f"{out} holds labels made with other settings: see {self._stated}")
+        self._records: list[dict[str, Any]] = []
+        self._counts: Counter[str] = Counter()
+        self._whole_bytes = 0
+        written = self._path.read_bytes() if self._path.exists() else b""
+        for line in written.splitlines(keepends=True):
+            if line.endswith(b"\n"):  # a kill may cut the last one short
+                self._whole_bytes += len(line)
+                self._take(json.loads(line))
         self.done = {record["photograph"] for record in self._records}
+
+    def begin(self) -> None:
+        """Make the folder ready to add to. Until then nothing is written, and no setting binds."""
+        (self._out / "WFLW_images" / "taught").mkdir(parents=True, exist_ok=True)
+        with replacing(self._stated) as draft:
+            draft.write_text(json.dumps(self._settings, indent=2) + "\n")
+        self._path.touch()
+        os.truncate(self._path, self._whole_bytes)
 
     def add(self, photograph: str, record: dict[str, Any]) -> None:
         """Note what became of a photograph."""
-        self._records.append({"photograph": photograph, **record})
+        self._take({"photograph": photograph, **record})
         with self._path.open("a") as file:
             file.write(json.dumps(self._records[-1]) + "\n")
 
     def counts(self) -> dict[str, int]:
         """How many faces had each verdict, and how many photographs none."""
-        counts = Counter(face["verdict"] for face in self._faces())
-        counts["no face"] = sum(record.get("faces") == [] for record in self._records)
-        counts["unreadable"] = sum("error" in record for record in self._records)
-        return {name: count for name, count in counts.items() if count}
+        return dict(self._counts)
 
     def write_list(self, markup: Markup) -> None:
         """Write the WFLW list of the faces that are kept."""
@@ -85,9 +96,21 @@ class Records:
         counts = ", ".join(f"{count} {name}" for name, count in self.counts().items())
         return f"{len(self._records)} photographs: {counts}"
 
-    def _faces(self) -> Iterator[dict[str, Any]]:
-        for record in self._records:
-            yield from record.get("faces", ())
+    def _take(self, record: dict[str, Any]) -> None:
+        self._records.append(record)
+        if "error" in record:
+            self._counts[UNREADABLE] += 1
+        else:
+            self._counts.update([face["verdict"] for face in record["faces"]] or [NO_FACE])
 
     def _kept(self) -> list[dict[str, Any]]:
-        return [face for face in self._faces() if face["verdict"] == KEPT]
+        faces = (face for record in self._records for face in record.get("faces", ()))
+        return [face for face in faces if face["verdict"] == KEPT]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to instead; a kill leaves the file as it was, or whole."""
+    draft = path.with_name(f"draft-{path.name}")
+    yield draft
+    draft.replace(path)

@@ -1,6 +1,6 @@
 """Label photographs that nobody has labelled: a source to train on, out of any folder.
 
-    python -m training teach --photographs DIR --checkpoint DIR --data DIR \
+    python -m training teach --photographs FOLDER --checkpoint model_store/NAME --data DIR \
         --true-source 300w/afw --evaluation-source 300w/helen/testset --out DIR/taught
 
 `out` gets the faces as small pictures below `WFLW_images`, the list `list_Npt_taught.txt` of those
@@ -9,6 +9,7 @@ that was killed goes on, and `sheet.jpg` to look at.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,10 +28,11 @@ from training.errors import DatasetError
 from training.face_store import packed
 from training.leaks import LeakGuard
 from training.linear_map import LinearMap
-from training.mesh import MeshFinder, mesh_finder
+from training.mesh import fitted_map
 from training.pictures import write_picture
-from training.taught import DISAGREE, KEPT, LEAK, Records
-from training.teacher import Opinion, Teacher, fitted_map
+from training.taught import DISAGREE, KEPT, LEAK, Records, replacing
+from training.teacher import Opinion, Teacher
+from training.worker import Worker, worker
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 LONGEST_PX = 1600
@@ -62,11 +64,11 @@ def teach(
     `most_disagreement` is in percent of the inter-ocular distance. Raises LoadError, DatasetError,
     RunError if `out` holds other labels, and TrainingError without MediaPipe.
     """
-    aligner = FaceAligner.load(checkpoint)
-    markup = aligner.checkpoint.markup
-    files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = _files(photographs, out)
     if not files:
         raise DatasetError(f"{photographs}: no photographs ({', '.join(SUFFIXES)})")
+    aligner = FaceAligner.load(checkpoint)
+    markup = aligner.checkpoint.markup
     settings = {
         "photographs": photographs.as_posix(),
         "checkpoint": f"{aligner.checkpoint.name} {aligner.checkpoint.manifest.version}",
@@ -77,10 +79,14 @@ def teach(
     records = Records(out, settings)
     todo = [path for path in files if path.relative_to(photographs).as_posix() not in records.done]
     if todo:
-        guard = _guard(data, evaluation_sources)
-        with mesh_finder() as finder:
-            teacher = Teacher(_map(out, finder, data, true_sources, markup), aligner)
-            school = _School(finder, teacher, guard, markup, most_disagreement / 100, out)
+        with worker("mediapipe") as mediapipe:
+            guard = _guard(data, evaluation_sources)
+            linear_map = _map(out / "map.npy", mediapipe, data, true_sources, markup)
+            records.begin()
+            with replacing(out / "map.npy") as draft, draft.open("wb") as file:
+                np.save(file, linear_map.weights)
+            teacher = Teacher(linear_map, aligner)
+            school = _School(mediapipe, teacher, guard, markup, most_disagreement / 100, out)
             _label(photographs, todo, school, records)
     records.write_list(markup)
     records.draw(markup)
@@ -108,21 +114,21 @@ class _School:
 
     def __init__(
         self,
-        finder: MeshFinder,
+        mediapipe: Worker,
         teacher: Teacher,
         guard: LeakGuard,
         markup: Markup,
         most_disagreement: float,
         out: Path,
     ) -> None:
-        self._finder, self._teacher, self._guard = finder, teacher, guard
+        self._mediapipe, self._teacher, self._guard = mediapipe, teacher, guard
         self._markup, self._most_disagreement, self._out = markup, most_disagreement, out
 
     def label(self, photos: Sequence[Photo]) -> Iterator[tuple[Photo, list[dict[str, Any]]]]:
         """Each photograph with what became of its faces; those that are kept are written."""
         if not photos:
             return
-        found = self._finder.find([photo.pixels for photo in photos])
+        found = self._mediapipe.find([photo.pixels for photo in photos])
         for photo, meshes in zip(photos, found, strict=True):
             opinions = self._teacher.opinions(photo.pixels, meshes)
             yield photo, [self._judged(photo, n, opinion) for n, opinion in enumerate(opinions)]
@@ -136,7 +142,7 @@ class _School:
         if not opinion.disagreement <= self._most_disagreement:
             return record | {"verdict": DISAGREE}
         # Digits alone, so that faces of one photograph are known as such by their names.
-        digest = int(hashlib.sha256(photo.name.encode()).hexdigest()[:13], 16)
+        digest = int(hashlib.sha256(os.fsencode(photo.name)).hexdigest()[:13], 16)
         name = f"taught/{digest:016}_{number}.webp"
         face = Face(name, photo.pixels, opinion.points.astype(np.float32))
         square, points = packed(face, STORED_PX)
@@ -144,12 +150,24 @@ class _School:
         return record | {"verdict": KEPT, "picture": name, "points": points.round(2).tolist()}
 
 
+def _files(photographs: Path, out: Path) -> list[Path]:
+    """The photographs of a folder; what an earlier run wrote into it is none of them."""
+    pictures, drawn = (out / "WFLW_images").resolve(), (out / "sheet.jpg").resolve()
+    return sorted(
+        path
+        for path in photographs.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+        if not (path.resolve().is_relative_to(pictures) or path.resolve() == drawn)
+    )
+
+
 def _pixels(path: Path) -> Pixels:
     pixels = Photograph.open(path).picture().pixels
     reduced = LONGEST_PX / max(pixels.shape[:2])
     if reduced >= 1:
         return pixels
-    return cv2.resize(pixels, None, fx=reduced, fy=reduced, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    height, width = (max(1, round(side * reduced)) for side in pixels.shape[:2])
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 
 
 def _guard(data: Path, sources: Sequence[str]) -> LeakGuard:
@@ -166,12 +184,9 @@ def _guard(data: Path, sources: Sequence[str]) -> LeakGuard:
 
 
 def _map(
-    out: Path, finder: MeshFinder, data: Path, sources: Sequence[str], markup: Markup
+    path: Path, mediapipe: Worker, data: Path, sources: Sequence[str], markup: Markup
 ) -> LinearMap:
-    """The map that this or an earlier run fitted."""
-    path = out / "map.npy"
+    """The map that an earlier run saved, or one fitted now."""
     if path.exists():
         return LinearMap(np.load(path))
-    linear_map = fitted_map(finder, load_faces(data, sources, markup.landmark_count))
-    np.save(path, linear_map.weights)
-    return linear_map
+    return fitted_map(mediapipe, load_faces(data, sources, markup.landmark_count))

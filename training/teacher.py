@@ -5,19 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lwbafa.aligner import FaceAligner
 from lwbafa.imaging.crop import Crop
 from lwbafa.types import FaceBox, Pixels, Points
-from training.datasets import Face
-from training.errors import DatasetError
 from training.linear_map import LinearMap
-from training.mesh import MeshFinder, on_face
 from training.metrics import landmark_errors
-
-PORTION = 16
-"""Pictures sent to MediaPipe at once."""
 
 
 class View(NamedTuple):
@@ -79,22 +72,3 @@ class Teacher:
                 found = found[list(self._markup.flip)] * [-1, 1] + [1, 0]
             points.append(moved.to_image(found))
         return np.asarray(np.mean(points, axis=0))
-
-
-def fitted_map(finder: MeshFinder, faces: Sequence[Face]) -> LinearMap:
-    """The map from MediaPipe's points to those of annotated faces, with a progress bar.
-
-    Raises DatasetError if MediaPipe finds too few of them.
-    """
-    sources, targets = [], []
-    with tqdm(total=len(faces), desc="fitting the map", unit="face", mininterval=1) as bar:
-        for start in range(0, len(faces), PORTION):
-            portion = faces[start : start + PORTION]
-            for face, meshes in zip(portion, finder.find([f.image for f in portion]), strict=True):
-                if (mesh := on_face(meshes, face.landmarks)) is not None:
-                    sources.append(mesh)
-                    targets.append(face.landmarks)
-            bar.update(len(portion))
-    if len(sources) < 2:
-        raise DatasetError(f"MediaPipe found {len(sources)} of the {len(faces)} true faces")
-    return LinearMap.fit(np.stack(sources), np.stack(targets))

@@ -12,9 +12,10 @@ from lwbafa.types import Pixels
 from proof.harness.checkpoints import SHIPPED
 from tests.conftest import ASTRONAUT_POINTS
 from training.datasets import Face
+from training.worker import PYTHON
 
 needs_rivals = pytest.mark.skipif(
-    not contenders.PYTHON.exists(), reason="not installed: python -m bench.rivals --setup"
+    not PYTHON.exists(), reason="not installed: python -m bench.rivals --setup"
 )
 
 

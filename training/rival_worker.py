@@ -1,4 +1,4 @@
-"""Runs another library in its own environment, at the command of `bench.rivals`.
+"""Runs another library in its own environment, at the command of `training.worker`.
 
     PYTHON rival_worker.py dlib|mediapipe
 
@@ -37,8 +37,8 @@ class Dlib:
         self._find = dlib.get_frontal_face_detector()
         # Not imported: the package asks for a module that newer environments do not have.
         package = importlib.util.find_spec("face_recognition_models")
-        assert package
-        assert package.origin
+        if package is None or package.origin is None:
+            raise ModuleNotFoundError("face_recognition_models is not installed")
         model = Path(package.origin).parent / "models" / "shape_predictor_68_face_landmarks.dat"
         self._predict = dlib.shape_predictor(str(model))
 
