@@ -7,8 +7,10 @@ refused when it comes, or, if it turns out so later, is never begun.
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,10 +26,15 @@ REMEMBERED = 50
 
 @dataclass(eq=False)
 class _Task:
-    """A photograph that waits for a worker or is with one."""
+    """A photograph that waits for a worker or is with one.
+
+    Its caller may have left: a worker that has begun goes on to the end.
+    """
 
     seconds: float
     begun: float | None = None
+    took_s: float | None = None
+    wanted: bool = True
 
     def left_s(self, now: float) -> float:
         return self.seconds if self.begun is None else max(0.0, self.seconds - (now - self.begun))
@@ -42,6 +49,7 @@ class Preparation:
     def __init__(self, workers: Executor, count: int) -> None:
         self._workers, self._count = workers, count
         self._times = BatchTimeModel(REMEMBERED)
+        self._sizes: deque[int] = deque(maxlen=REMEMBERED)
         self._tasks: list[_Task] = []
         self._faces = 1.0
 
@@ -58,10 +66,10 @@ class Preparation:
         Without `size`, one that takes no time to prepare. An idle service always takes more, so
         that a wrong estimate is corrected.
         """
-        if not self._tasks:
+        if not any(task.wanted for task in self._tasks):
             return
         now = time.monotonic()
-        own = self._times.predict(size) if size else 0.0
+        own = self._predict_s(size) if size else 0.0
         prepared = self.expected_wait_s() + own
         # Faces that are being prepared are before this one's in the network's queue.
         faces = math.ceil((len(self._tasks) + 1) * self._faces)
@@ -78,22 +86,32 @@ class Preparation:
 
         Raises DeadlineExceeded without running it if by then it cannot be done in time.
         """
-        task = _Task(self._times.predict(size))
-        self._tasks.append(task)
+        task = _Task(self._predict_s(size))
+        loop = asyncio.get_running_loop()
 
         def on_worker() -> Prepared:
-            task.begun = time.monotonic()
-            if task.begun + task.seconds > deadline and self._others_wait(task):
+            task.begun = begun = time.monotonic()
+            if begun + task.seconds > deadline and self._others_wait(task):
                 raise DeadlineExceeded("The photograph waited too long to be begun.")
-            return work()
+            prepared = work()
+            task.took_s = time.monotonic() - begun
+            return prepared
 
+        def on_end(_: Future[Prepared]) -> None:
+            # On a worker's thread; a loop that is closed counts no more.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._end, task, size)
+
+        running = self._workers.submit(on_worker)
+        self._tasks.append(task)
         try:
-            prepared = await asyncio.get_running_loop().run_in_executor(self._workers, on_worker)
+            return await asyncio.wrap_future(running)
         finally:
-            self._tasks.remove(task)
-        if task.begun is not None:
-            self._times.observe(size, time.monotonic() - task.begun)
-        return prepared
+            task.wanted = False
+            if running.done():
+                self._end(task, size)
+            else:  # the caller leaves, the worker does not
+                running.add_done_callback(on_end)
 
     def observe_faces(self, count: int) -> None:
         """Learn how many faces a photograph brings to the network."""
@@ -101,4 +119,19 @@ class Preparation:
 
     def _others_wait(self, task: _Task) -> bool:
         """Whether work is at hand that may still be in time; without any, an estimate is tried."""
-        return any(other is not task for other in self._tasks)
+        return any(other is not task and other.wanted for other in self._tasks)
+
+    def _end(self, task: _Task, size: int) -> None:
+        """The worker is free again: forget the photograph, and learn what it took."""
+        self._tasks.remove(task)
+        if task.took_s is not None:
+            self._times.observe(size, task.took_s)
+            self._sizes.append(size)
+
+    def _predict_s(self, size: int) -> float:
+        """Expected seconds with a worker; for one larger than all seen, those of the largest seen.
+
+        Most of the time does not grow with the bytes: a line through a few small photographs would
+        tell minutes of a large one, which would be refused and so never correct it.
+        """
+        return self._times.predict(min(size, max(self._sizes, default=0)))

@@ -131,8 +131,7 @@ async def read_upload(request: Request, max_bytes: int, take: Callable[[int], No
     the body is read. Raises UnsupportedMediaType, TooManyBytes, EmptyBody, BadMultipart,
     MissingImageField.
     """
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+    _refuse_encoded(request)
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type == FORM:
         async with _form(request, max_bytes, take, max_files=1) as form:
@@ -175,6 +174,7 @@ async def read_uploads(
 
     Raises what `read_upload` raises; an image without bytes is for its own answer to name.
     """
+    _refuse_encoded(request)
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type != FORM:
         raise UnsupportedMediaType(f"Send the images as {FORM}, in fields named image.")
@@ -183,6 +183,8 @@ async def read_uploads(
         if not images:
             raise MissingImageField("Send the images as files in form fields named image.")
         named = [NamedImage(part.filename or None, await part.read()) for part in images]
+        if any(len(image.data) > max_bytes for image in named):
+            raise _too_many_bytes(max_bytes)
         return Uploads(named, _texts(form))
 
 
@@ -211,9 +213,25 @@ async def _form(
     try:
         if not parser.ended:
             raise BadMultipart("The form ends before its closing boundary.")
+        if not _is_text(form):
+            raise BadMultipart("A name or a field of the form is no Unicode text.")
         yield form
     finally:
         parser.close()
+
+
+def _is_text(form: FormData) -> bool:
+    """Whether all can be answered in JSON: some charsets decode halves of characters."""
+    texts = (
+        name + (value if isinstance(value, str) else value.filename or "")
+        for name, value in form.multi_items()
+    )
+    return not any("\ud800" <= character <= "\udfff" for text in texts for character in text)
+
+
+def _refuse_encoded(request: Request) -> None:
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
 
 
 def _texts(form: FormData) -> list[tuple[str, str]]:

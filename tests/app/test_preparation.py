@@ -35,6 +35,14 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
+@pytest.fixture
+def gate(executor: ThreadPoolExecutor) -> Iterator[threading.Event]:
+    """What work waits for; open at the end, so that the executor can end."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
 async def learnt(preparation: Preparation, seconds: float, size: int = MB) -> None:
     for _ in range(3):
         await preparation.run(lambda: time.sleep(seconds), size, time.monotonic() + 9)
@@ -118,6 +126,66 @@ async def test_who_leaves_makes_room(executor: ThreadPoolExecutor) -> None:
     with pytest.raises(asyncio.CancelledError):
         await waits
     assert preparation.expected_wait_s() < before - 0.05
+    gate.set()
+    await held
+
+
+async def test_a_worker_is_not_free_because_its_caller_has_left(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    preparation = Preparation(executor, 1)
+    await learnt(preparation, 0.1)
+    leaves = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+    leaves.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+    assert preparation.expected_wait_s() > 0.02
+    gate.set()
+    await asyncio.sleep(0.1)
+    assert preparation.expected_wait_s() == 0
+
+
+async def test_time_is_learnt_of_photographs_that_nobody_waits_for_any_more(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    """Else those that take longer than a deadline allows would never be learnt."""
+    preparation = Preparation(executor, 1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await preparation.run(lambda: time.sleep(0.3), MB, time.monotonic() + 9)
+    await asyncio.sleep(0.4)
+    held = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+    with pytest.raises(QueueFull):
+        preparation.refuse_if_late(Network(), time.monotonic() + 0.4, MB)  # type: ignore[arg-type]
+    gate.set()
+    await held
+
+
+async def test_a_worker_that_hangs_does_not_keep_estimates_from_being_corrected(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    preparation = Preparation(executor, 1)
+    await learnt(preparation, 0.1)
+    leaves = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+    leaves.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+    preparation.refuse_if_late(Network(9.0), time.monotonic(), MB)  # type: ignore[arg-type]
+    gate.set()
+
+
+async def test_small_photographs_tell_nothing_of_far_larger_ones(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    """Detection takes most of the time, whatever the bytes."""
+    preparation = Preparation(executor, 1)
+    await learnt(preparation, 0.05, 10_000)
+    held = asyncio.create_task(preparation.run(gate.wait, 10_000, time.monotonic() + 9))
+    await asyncio.sleep(0.01)
+    preparation.refuse_if_late(Network(), time.monotonic() + 2, 5 * MB)  # type: ignore[arg-type]
     gate.set()
     await held
 

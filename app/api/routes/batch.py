@@ -5,12 +5,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from app.api import answers
 from app.api.disconnects import unless_disconnected
@@ -73,8 +74,7 @@ async def align_batch(request: Request, query: Annotated[FaceQuery, Query()]) ->
         held.enter_context(service.intake.place())
         batch = _Batch(service, query, uploads.images, time.monotonic() + seconds)
         if NDJSON in request.headers.get("accept", "").lower():
-            lines = _lines(batch.items(), held.pop_all())
-            return StreamingResponse(lines, media_type=NDJSON)
+            return _Lines(batch.items(), held.pop_all())
         images = await unless_disconnected(request, batch.all_items())
     answer = BatchResponse(request_id=request.state.request_id, model=model, images=images)
     return Response(answer.model_dump_json(exclude_unset=True), media_type="application/json")
@@ -83,11 +83,23 @@ async def align_batch(request: Request, query: Annotated[FaceQuery, Query()]) ->
 (ROUTE,) = (route for route in router.routes if isinstance(route, APIRoute))
 
 
-async def _lines(items: AsyncIterator[BatchItem], held: AsyncExitStack) -> AsyncIterator[str]:
-    """An entry a line; what the request holds is given back at the end."""
-    async with held:
-        async for item in items:
+class _Lines(StreamingResponse):
+    """An entry a line. What the request holds is given back however the sending ends.
+
+    A generator could not: one that is never begun, since the caller has left, gives nothing back.
+    """
+
+    def __init__(self, items: AsyncGenerator[BatchItem], held: AsyncExitStack) -> None:
+        super().__init__(self._lines(), media_type=NDJSON)
+        self._items, self._held = items, held
+
+    async def _lines(self) -> AsyncIterator[str]:
+        async for item in self._items:
             yield item.model_dump_json(exclude_unset=True) + "\n"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held, aclosing(self._items):
+            await super().__call__(scope, receive, send)
 
 
 class _Batch:

@@ -1,12 +1,18 @@
 """`POST /v1/align/batch`: each photograph is answered, or refused, by itself."""
 
+import asyncio
 import json
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import cv2
 import httpx
 import pytest
+from starlette.types import Message
 
+from app.api.routes.batch import _Lines
+from app.api.schemas import BatchItem
 from lwbafa.types import Pixels
 from tests.app.api.test_align import SENT_BACK_PX, align, points
 from tests.conftest import encode, running_server
@@ -109,3 +115,77 @@ def test_a_batch_is_bounded_in_bytes_and_photographs(astronaut_jpeg: bytes) -> N
         assert "at most 2 files" in three.json()["detail"]
         large = client.post("/v1/align/batch", files=[part(b"\xff" * 500_000)])
         assert large.status_code == 413
+
+
+@pytest.mark.parametrize("sent", range(4))
+@pytest.mark.parametrize("breaks", [True, False])
+async def test_a_caller_who_leaves_takes_nothing_along(sent: int, breaks: bool) -> None:
+    """Before the answer begins, before its first line and between lines; heard of or met."""
+    held, given_back, ended = AsyncExitStack(), asyncio.Event(), asyncio.Event()
+    held.callback(given_back.set)
+
+    async def items() -> AsyncGenerator[BatchItem]:
+        try:
+            for index in range(100):
+                yield BatchItem(index=index, filename=None, status=200)
+        finally:
+            ended.set()
+
+    begun, left, messages = items(), asyncio.Event(), list[Message]()
+
+    async def send(message: Message) -> None:
+        if len(messages) == sent:
+            left.set()
+            if breaks:
+                raise OSError("the caller has left")
+            await asyncio.Event().wait()
+        messages.append(message)
+
+    async def receive() -> Message:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+    try:
+        await _Lines(begun, held)(scope, receive, send)
+    except OSError:
+        assert breaks
+    assert given_back.is_set()
+    assert ended.is_set() == (sent > 0), "what was begun has ended"
+    assert [item async for item in begun] == []
+
+
+@pytest.mark.parametrize("route", ["align", "align/batch"])
+@pytest.mark.parametrize("place", ["filename", "name", "value"])
+def test_halves_of_characters_are_refused(client: httpx.Client, route: str, place: str) -> None:
+    """Some charsets decode them; JSON cannot hold them."""
+    texts = {"filename": "a.jpg", "name": "model", "value": "x"} | {place: "\\ud800"}
+    head = 'Content-Disposition: form-data; name="{}"'
+    body = "\r\n".join(
+        [
+            "--b",
+            head.format("image") + f'; filename="{texts["filename"]}"',
+            "\r\nbytes\r\n--b",
+            head.format(texts["name"]),
+            f"\r\n{texts['value']}\r\n--b--\r\n",
+        ]
+    )
+    form = {"Content-Type": "multipart/form-data; boundary=b; charset=unicode_escape"}
+    response = client.post(f"/v1/{route}", content=body.encode(), headers=form)
+    assert (response.status_code, response.json()["code"]) == (400, "bad_multipart")
+
+
+def test_a_compressed_form_is_refused_as_such(client: httpx.Client) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Encoding": "gzip"}
+    response = client.post("/v1/align/batch", content=b"x", headers=headers)
+    assert response.status_code == 415
+    assert "Content-Encoding" in response.json()["detail"]
+
+
+def test_one_photograph_is_no_larger_than_alone(astronaut_jpeg: bytes) -> None:
+    with (
+        running_server(max_batch_images=32, max_upload_bytes=100_000) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        response = client.post("/v1/align/batch", files=[part(b"\xff" * 110_000)])
+        assert (response.status_code, response.json()["code"]) == (413, "too_many_bytes")
