@@ -56,18 +56,22 @@ class Plan:
 
     def __init__(self, out: str) -> None:
         """Read the plan in the run's folder. Raises FileNotFoundError, OSError."""
-        self._file = pyarrow.parquet.ParquetFile(store.open_file(store.join(out, NAME)))
-        metadata = self._file.schema_arrow.metadata
-        self.settings: Settings = json.loads(metadata[_SETTINGS])
+        self._uri = store.join(out, NAME)
+        with store.open_file(self._uri) as file:
+            there = pyarrow.parquet.ParquetFile(file)
+            self._metadata = there.metadata
+            self.settings: Settings = json.loads(there.schema_arrow.metadata[_SETTINGS])
         self._group, self._shards = -1, [Shard("", [], [], None)]
 
     def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
+        return int(self._metadata.num_rows)
 
     def __getitem__(self, number: int) -> Shard:
         group, place = divmod(number, SHARDS_A_GROUP)
         if group != self._group:
-            lines = self._file.read_row_group(group).to_pylist()
+            with store.open_file(self._uri) as file:
+                there = pyarrow.parquet.ParquetFile(file, metadata=self._metadata)
+                lines = there.read_row_group(group).to_pylist()
             self._group, self._shards = group, [Shard(**line) for line in lines]
         return self._shards[place]
 
