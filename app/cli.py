@@ -107,8 +107,8 @@ def align(sources: tuple[str, ...], **options: Any) -> None:
 def bulk(sources: tuple[str, ...], **options: Any) -> None:
     """Align millions of photographs: folders, globs, tars and Parquet, into Parquet.
 
-    Killed and given again, the same command goes on where it was. The exit status is 0, or 1 if
-    some photograph failed or some shard is left.
+    Killed and given again, the same command goes on where it was. The exit status is 0 if its
+    shards are done, photographs that failed included, and 1 if the same command has more to do.
     """
     from app.bulk_shards import run
 

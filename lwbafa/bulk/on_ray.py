@@ -65,6 +65,8 @@ def marks_by_ray(
         ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise StopRun(f"no Ray cluster at {address}: {_line(error)}") from error
+    # The command shows its own progress, on the same lines.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield from _marks(out, shards, aligner, pool)
     except ray.exceptions.RayError as error:
