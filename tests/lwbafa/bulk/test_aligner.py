@@ -20,6 +20,7 @@ def test_paths_uris_and_bytes_are_rows_in_their_order(
     path = tmp_path / "face.jpg"
     path.write_bytes(astronaut_jpeg)
     torn = astronaut_jpeg[: len(astronaut_jpeg) // 2]
+    sources: list[str | Path | bytes]
     sources = [path, f"{path}", astronaut_jpeg, torn, b"", tmp_path / "gone.jpg"]
     rows = aligner.rows(sources)
     assert [row["file"] for row in rows] == [str(path)] * 2 + ["#2", "#3", "#4"] + [
