@@ -79,7 +79,10 @@ class BulkAligner:
         columns = {name: batch[name].to_pylist() for name in batch.column_names}
         uris = columns.get("uri") or [f"#{index}" for index in range(len(batch))]
         contents = columns.get("bytes") or uris
-        rows = self.rows(contents, columns.get("boxes"), uris)
+        sources = [
+            uri if content is None else content for uri, content in zip(uris, contents, strict=True)
+        ]
+        rows = self.rows(sources, columns.get("boxes"), uris)
         return table_of(map(nested, rows))
 
     def rows(
@@ -93,13 +96,11 @@ class BulkAligner:
         `uris` are the names that the rows have, by default the paths, and `#0`, `#1`… for bytes.
         """
         items = [
-            item_of(
-                photograph,
-                uris[index] if uris else f"#{index}",
-                boxes[index] if boxes else None,
-            )
+            item_of(photograph, f"#{index}", boxes[index] if boxes else None)
             for index, photograph in enumerate(photographs)
         ]
+        if uris is not None:
+            items = [item._replace(uri=uri) for item, uri in zip(items, uris, strict=True)]
         return [seen.row for seen in self.each(items)]
 
     def each(self, items: Iterable[Item]) -> Iterator[Seen]:

@@ -58,10 +58,12 @@ def test_a_table_becomes_a_table_with_nested_faces(
     from lwbafa.bulk.nested import SCHEMA
 
     (tmp_path / "face.jpg").write_bytes(astronaut_jpeg)
-    of_bytes = aligner(pyarrow.table({"uri": ["a", "b"], "bytes": [astronaut_jpeg, b"x"]}))
+    uris = ["a", "b", str(tmp_path / "face.jpg")]
+    of_bytes = aligner(pyarrow.table({"uri": uris, "bytes": [astronaut_jpeg, b"x", None]}))
     of_uris = aligner(pyarrow.table({"uri": [str(tmp_path / "face.jpg")]}))
     assert of_bytes.schema == of_uris.schema == SCHEMA
-    first, second = of_bytes.to_pylist()
+    first, second, third = of_bytes.to_pylist()
+    assert third["faces"] == first["faces"]
     assert (first["uri"], first["error"], second["error"]["code"]) == (
         *("a", None, "unsupported_media_type"),
     )
