@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from app.errors import as_request_error
 from lwbafa.aligner import FaceAligner
 from lwbafa.bulk.rows import Align, Answer
 from lwbafa.detection.choose import DetectorOptions
-from lwbafa.errors import DeviceLost, LoadError, LwbafaError, NoAnswer, ServiceError, StopRun
+from lwbafa.errors import DeviceLost, LoadError, NoAnswer, ServiceError, StopRun
 from lwbafa.face import draw_faces
 from lwbafa.imaging.draw import png
 from lwbafa.imaging.photograph import Photograph
@@ -49,9 +48,6 @@ def in_process(model: str, detector: str, max_faces: int) -> Aligner:
             faces = library.align(photograph, max_faces=max_faces)
         except DeviceLost as error:
             raise StopRun(str(error)) from error
-        except LwbafaError as error:
-            # So that a row has the code which the service would answer.
-            raise as_request_error(error) or error from error
         return Answer(
             *photograph.upright_size,
             [face.as_dict() for face in faces],

@@ -104,6 +104,54 @@ def align(sources: tuple[str, ...], **options: Any) -> None:
 
 
 @main.command()
+@click.argument("sources", metavar="SRC…", nargs=-1, required=True)
+@click.option("--out", required=True, help="Folder of the run: its plan, its parts, its marks")
+@click.option("--model", help="Checkpoint by its name, or its folder")
+@click.option("--detector", default="yunet", show_default=True, help="What finds the faces")
+@click.option(
+    "--max-faces",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="Most faces of a photograph, the largest first",
+)
+@click.option(
+    "--shard-size",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Photographs of a shard, which is done anew if its process dies; a tar is one shard",
+)
+@click.option(
+    "--column",
+    default="bytes",
+    show_default=True,
+    help="Of Parquet: encoded photographs, or their URIs",
+)
+@click.option(
+    "--boxes-column",
+    default="boxes",
+    show_default=True,
+    help="Of Parquet, if it is there: the boxes of the faces",
+)
+@click.option("--only-plan", is_flag=True, help="Write the plan, and align nothing")
+@click.option("--rank", type=int, default=0, help="Which of --world processes this is, from 0")
+@click.option("--world", type=click.IntRange(1), default=1, help="Processes that share the run")
+@click.option("--address", help="Of a Ray cluster that does the run; auto, or local for a new one")
+@click.option("--actors", type=(int, int), help="Fewest and most of Ray's processes")
+@click.option("--cpus-per-actor", type=click.IntRange(1), default=1, show_default=True)
+def bulk(sources: tuple[str, ...], **options: Any) -> None:
+    """Align millions of photographs: folders, globs, tars and Parquet, into Parquet.
+
+    Killed and given again, the same command goes on where it was. The exit status is 0 if its
+    shards are done, photographs that failed included, and 1 if the same command has more to do.
+    """
+    from app.bulk_shards import run
+
+    sys.exit(run(sources, **options))
+
+
+@main.command()
 def models() -> None:
     """List the checkpoints of the model store, with their accuracy."""
     from app.bulk import models_table

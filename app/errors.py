@@ -39,7 +39,7 @@ class RequestError(LwbafaError):
     """A request that cannot be answered; the message is the problem document's detail."""
 
     status: ClassVar[int]
-    code: ClassVar[str]
+    code: str
     title: ClassVar[str]
 
     def __init__(

@@ -81,19 +81,21 @@ class FaceAligner:
         photograph: Source | Photograph,
         boxes: Sequence[FaceBox | Sequence[float]] | None = None,
         max_faces: int = 16,
+        timings: Timings | None = None,
     ) -> list[AlignedFace]:
         """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8), or one opened.
 
         Without `boxes` the `max_faces` largest faces are found and answered, largest first; with
         them, those faces in their order. A box is left, top, width, height in upright pixels,
-        around the landmarks, and the degrees that it is turned, if it is. Raises PhotographError,
-        OSError for a path, ValueError for an array that is no picture, InvalidBox, InferenceFailed,
-        DeviceLost.
+        around the landmarks, and the degrees that it is turned, if it is. `timings` are filled with
+        what each stage took. Raises PhotographError, OSError for a path, ValueError for an array
+        that is no picture, InvalidBox, InferenceFailed, DeviceLost.
         """
         chosen = None if boxes is None else [FaceBox(*box) for box in boxes]
         opened = photograph if isinstance(photograph, Photograph) else Photograph.open(photograph)
-        prepared = self.prepare(opened, chosen, max_faces)
-        with self._engine_turn:
+        timings = timings or Timings()
+        prepared = self.prepare(opened, chosen, max_faces, timings)
+        with self._engine_turn, timings.stage("network"):
             alignments = self.engine.align(prepared.pixels) if prepared.pixels else []
         return self.finish(prepared, alignments)
 

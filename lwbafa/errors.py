@@ -10,12 +10,17 @@ LwbafaError
 ├── ServiceError         the service refused, or answered what it should not
 ├── NoAnswer             the service was not reached, or did not answer in time
 └── BulkError            a run over many files
-    ├── NoSources, UnreadableVideo, PartMismatch, StopRun
+    ├── NoSources, UnreadableVideo, UnreadableShard, PartMismatch, StopRun, StoreError, WorkerDied
 """
 
 
 class LwbafaError(Exception):
-    """Root of everything this package raises on purpose; the message is for people."""
+    """Root of everything this package raises on purpose; the message is for people.
+
+    `code` is stable, and the same that the service answers with.
+    """
+
+    code = "internal_error"
 
 
 class LoadError(LwbafaError):
@@ -33,29 +38,43 @@ class PhotographError(LwbafaError):
 class EmptyPhotograph(PhotographError):
     """There are no bytes."""
 
+    code = "empty_body"
+
 
 class UnsupportedFormat(PhotographError):
     """The bytes are an image of no supported format, or no image at all."""
+
+    code = "unsupported_media_type"
 
 
 class NotAnImage(PhotographError):
     """The bytes begin like an image, but their header makes no sense."""
 
+    code = "not_an_image"
+
 
 class TruncatedImage(PhotographError):
     """The image ends early, or its data is damaged."""
+
+    code = "truncated_image"
 
 
 class TooManyPixels(PhotographError):
     """The image is larger than the limits in force."""
 
+    code = "too_many_pixels"
+
 
 class InvalidBox(LwbafaError):
     """A face box does not touch the photograph, or is far larger than it."""
 
+    code = "invalid_parameter"
+
 
 class InferenceFailed(LwbafaError):
     """The network's answer for a face is not usable."""
+
+    code = "inference_failed"
 
 
 class ServiceError(LwbafaError):
@@ -76,6 +95,8 @@ class ServiceError(LwbafaError):
 class NoAnswer(LwbafaError):
     """The service was not reached, broke the connection, or did not answer in time."""
 
+    code = "no_answer"
+
 
 class BulkError(LwbafaError):
     """Of a run over many files (`lwbafa.bulk`)."""
@@ -88,6 +109,14 @@ class NoSources(BulkError):
 class UnreadableVideo(BulkError):
     """The file cannot be opened as a video, or it has no frame."""
 
+    code = "unreadable_video"
+
+
+class UnreadableShard(BulkError):
+    """A tar or Parquet file cannot be read, or not to its end."""
+
+    code = "unreadable_shard"
+
 
 class PartMismatch(BulkError):
     """What an earlier attempt has left cannot be gone on with."""
@@ -95,3 +124,13 @@ class PartMismatch(BulkError):
 
 class StopRun(BulkError):
     """No further picture would fare better now."""
+
+
+class StoreError(BulkError):
+    """No file can be reached in a store: its package is missing, or its URL means nothing."""
+
+
+class WorkerDied(BulkError):
+    """The process that aligned the photograph has ended, each time that it was tried."""
+
+    code = "worker_died"

@@ -2,4 +2,6 @@
 
 sources → tasks │ align │ part file → formats
             one thread  │ workers  │ one thread
+
+By shards, in many processes: plan → shards → aligner → nested rows → a part and its mark.
 """

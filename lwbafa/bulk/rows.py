@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from lwbafa.bulk.sources import Source
-from lwbafa.errors import NoAnswer, ServiceError, UnreadableVideo
+from lwbafa.errors import LwbafaError, ServiceError
 from lwbafa.types import Pixels
 
 Row = dict[str, Any]
@@ -36,19 +35,18 @@ def key_of(row: Row) -> Key:
     return row["file"], row.get("frame")
 
 
-def aligned(source: Source, frame: int | None, answer: Answer) -> Row:
-    """The row of a picture that was aligned, with a face or without."""
-    return _begun(source, frame, "ok") | {
-        "width": answer.width,
-        "height": answer.height,
-        "faces": answer.faces,
-    }
+def aligned(
+    file: str, frame: int | None, size: tuple[int, int], faces: list[dict[str, Any]]
+) -> Row:
+    """The row of a picture that was aligned, with a face or without; `size` is width and height."""
+    width, height = size
+    return _begun(file, frame, "ok") | {"width": width, "height": height, "faces": faces}
 
 
-def failed(source: Source, frame: int | None, error: Exception) -> Row:
+def failed(file: str, frame: int | None, error: Exception) -> Row:
     """The row of a picture that could not be aligned."""
     said = {"code": _code(error), "text": _text(error)}
-    return _begun(source, frame, "error") | {
+    return _begun(file, frame, "error") | {
         "error": said,
         "width": None,
         "height": None,
@@ -56,18 +54,14 @@ def failed(source: Source, frame: int | None, error: Exception) -> Row:
     }
 
 
-def _begun(source: Source, frame: int | None, status: str) -> Row:
-    return {"file": source.name} | ({} if frame is None else {"frame": frame}) | {"status": status}
+def _begun(file: str, frame: int | None, status: str) -> Row:
+    return {"file": file} | ({} if frame is None else {"frame": frame}) | {"status": status}
 
 
 def _code(error: Exception) -> str:
     if isinstance(error, OSError):
         return "unreadable_file"
-    if isinstance(error, UnreadableVideo):
-        return "unreadable_video"
-    if isinstance(error, NoAnswer):
-        return "no_answer"
-    return str(getattr(error, "code", "internal_error"))
+    return error.code if isinstance(error, LwbafaError) else LwbafaError.code
 
 
 def _text(error: Exception) -> str:

@@ -73,7 +73,7 @@ def _tasks(sources: Sequence[Source], part: PartFile) -> Iterator[Task | Row]:
             for number, pixels in frames(source.path, done):
                 yield Task(source, number, pixels)
         except UnreadableVideo as error:
-            yield failed(source, None, error)
+            yield failed(source.name, None, error)
 
 
 def _collect(
@@ -103,8 +103,9 @@ def _row(task: Task, *, align: Align, draw: Path | None) -> Row:
     except StopRun:
         raise
     except Exception as error:
-        return failed(task.source, task.frame, error)
+        return failed(task.source.name, task.frame, error)
     if draw is not None and drawn is not None:
         with written_aside(draw / task.place.with_name(f"{task.place.name}.png")) as file:
             file.write(drawn)
-    return aligned(task.source, task.frame, answer)
+    size = answer.width, answer.height
+    return aligned(task.source.name, task.frame, size, answer.faces)

@@ -19,6 +19,7 @@ def test_a_library_error_is_an_answer_that_says_the_same(error: type[LwbafaError
     answer = as_request_error(error("what is wrong"))
     assert answer is not None
     assert answer.detail == "what is wrong"
+    assert answer.code == error.code
     # Only the network's own failure is the service's fault.
     assert answer.status == 500 if error is library.InferenceFailed else answer.status < 500
 

@@ -1,0 +1,205 @@
+"""What `lwbafa bulk` does: a plan, its shards here or on a Ray cluster, and a summary."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from app.bulk import DEFAULT_MODEL
+from lwbafa.bulk import store
+from lwbafa.checkpoint import Checkpoint
+from lwbafa.errors import (
+    DeviceLost,
+    LoadError,
+    NoSources,
+    PartMismatch,
+    StopRun,
+    StoreError,
+)
+from lwbafa.model_store import checkpoint_folder
+
+if TYPE_CHECKING:
+    from lwbafa.bulk.worker import Mark
+
+MARKS_AT_A_TIME = 16
+
+MOST_NAMED_SHARDS = 10
+
+
+def run(
+    named: tuple[str, ...],
+    out: str,
+    model: str | None,
+    detector: str,
+    max_faces: int,
+    shard_size: int,
+    column: str,
+    boxes_column: str,
+    only_plan: bool,
+    rank: int,
+    world: int,
+    address: str | None,
+    actors: tuple[int, int] | None,
+    cpus_per_actor: int,
+) -> int:
+    """Do the shards of a run; 1 if some are left for another attempt, else 0.
+
+    Of millions some are always bad: that a photograph failed is its row's and the summary's to
+    say. Raises click.ClickException.
+    """
+    if not 0 <= rank < world:
+        raise click.UsageError(f"--rank is one of 0 to {world - 1}, below --world")
+    if address is not None and world > 1:
+        raise click.UsageError("--rank and --world are for runs without --address")
+    try:
+        from lwbafa.bulk.plan import Plan
+        from lwbafa.bulk.worker import done_shards
+    except ModuleNotFoundError as error:
+        raise click.UsageError("bulk needs pyarrow: pip install 'lwbafa[parquet]'") from error
+    out = store.absolute(out)
+    # A folder is the same for all processes, wherever they were started; a name stays one.
+    model = model or DEFAULT_MODEL
+    model = str(Path(model).absolute()) if Path(model).is_dir() else model
+    try:
+        manifest = Checkpoint.load(checkpoint_folder(model)).manifest
+        settings: dict[str, str | int | list[str]] = {
+            "model": manifest.name,
+            "version": manifest.version,
+            "detector": detector,
+            "max_faces": max_faces,
+            "shard_size": shard_size,
+            "column": column,
+            "boxes_column": boxes_column,
+        }
+        plan = Plan.of_run(out, named, settings)
+        if only_plan:
+            click.echo(f"{len(plan)} shards")
+            return 0
+        done = done_shards(out)
+        shards = [n for n in range(rank, len(plan), world) if n not in done]
+        aligner = (model, detector, max_faces)
+        marks: Iterable[Mark] = ()
+        if shards and address is not None:
+            marks = _on_ray(out, shards, aligner, address, actors, cpus_per_actor)
+        elif shards:
+            marks = _here(out, shards, aligner)
+        new = _Totals()
+        for mark in _shown(marks, len(shards)):
+            new.add(mark)
+        earlier = _Totals()
+        for mark in _read_marks(out, done):
+            earlier.add(mark)
+        _say(new, earlier, len(plan))
+        return 1 if new.left else 0
+    except (LoadError, NoSources, PartMismatch, StoreError) as error:
+        raise click.UsageError(str(error)) from error
+    except (StopRun, DeviceLost, OSError) as error:
+        raise click.ClickException(f"{error}; the same command goes on from here") from error
+
+
+class _Totals:
+    """The sums of marks, and how long it took to get them."""
+
+    def __init__(self) -> None:
+        self.shards = self.photographs = self.faces = 0
+        self.failures: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+        self.left: list[str] = []
+        self._begun = self._last = time.monotonic()
+
+    def add(self, mark: "Mark") -> None:
+        self._last = time.monotonic()
+        if mark.left:
+            self.left.append(f"shard {mark.shard}: {mark.left}")
+            return
+        self.shards += 1
+        self.photographs += mark.photographs
+        self.faces += mark.faces
+        self.failures.update(mark.failures)
+        for stage, took in mark.seconds.items():
+            self.seconds[stage] += took  # type: ignore[assignment]
+
+    @property
+    def rate(self) -> float:
+        """Photographs a second."""
+        return self.photographs / max(self._last - self._begun, 1e-3)
+
+
+def _here(out: str, shards: Sequence[int], aligner: tuple[str, str, int]) -> Iterator["Mark"]:
+    """This process, on all CPUs that it is granted."""
+    from lwbafa.bulk.aligner import BulkAligner
+    from lwbafa.bulk.worker import ShardWorker
+    from lwbafa.detection.choose import DetectorOptions
+
+    model, detector, max_faces = aligner
+    worker = ShardWorker(
+        out, BulkAligner(model, detector=DetectorOptions(detector), max_faces=max_faces)
+    )
+    for shard in shards:
+        yield worker.work(shard)
+
+
+def _on_ray(
+    out: str,
+    shards: Sequence[int],
+    aligner: tuple[str, str, int],
+    address: str,
+    actors: tuple[int, int] | None,
+    cpus: int,
+) -> Iterator["Mark"]:
+    try:
+        from lwbafa.bulk.on_ray import Pool, marks_by_ray
+    except ModuleNotFoundError as error:
+        raise click.UsageError("--address needs Ray: pip install 'lwbafa[ray]'") from error
+    fewest, most = actors or (1, 0)
+    return marks_by_ray(out, shards, aligner, address, Pool(fewest, most, cpus))
+
+
+def _shown(marks: Iterable["Mark"], count: int) -> Iterator["Mark"]:
+    """The marks, with the progress on standard error."""
+    photographs, begun = 0, time.monotonic()
+
+    def rate(_: object) -> str:
+        return f"{photographs / max(time.monotonic() - begun, 1e-3):.1f} photographs/s"
+
+    with click.progressbar(
+        length=count, label="shards", show_pos=True, item_show_func=rate, file=sys.stderr
+    ) as bar:
+        for mark in marks:
+            photographs += mark.photographs
+            bar.update(1, mark)
+            yield mark
+
+
+def _read_marks(out: str, shards: Iterable[int]) -> Iterator["Mark"]:
+    """The marks of shards that were done before."""
+    from lwbafa.bulk.worker import Mark
+
+    with ThreadPoolExecutor(MARKS_AT_A_TIME) as threads:
+        for mark in threads.map(lambda shard: Mark.read(out, shard), shards):
+            if mark is not None:
+                yield mark
+
+
+def _say(new: _Totals, earlier: _Totals, shards: int) -> None:
+    """The summary, on standard output; what is left, on standard error."""
+    failures = new.failures + earlier.failures
+    click.echo(
+        f"{new.photographs + earlier.photographs} photographs, {new.faces + earlier.faces} faces, "
+        f"{failures.total()} failed; {new.shards + earlier.shards} of {shards} shards are done"
+    )
+    for code, count in failures.most_common():
+        click.echo(f"  {code}: {count}")
+    if new.photographs:
+        total = sum(new.seconds.values()) or 1
+        shares = ", ".join(f"{stage} {took / total:.0%}" for stage, took in new.seconds.items())
+        click.echo(f"now {new.photographs}, {new.rate:.1f}/s; of the threads' time: {shares}")
+    for text in new.left[:MOST_NAMED_SHARDS]:
+        click.echo(text, err=True)
+    if new.left:
+        click.echo(f"{len(new.left)} shards are left: the same command tries them again", err=True)

@@ -1,0 +1,144 @@
+"""Photographs in, rows out: what one process of a large run does, on one machine or on many.
+
+It is made where it works: it is pickled as the arguments that it was made with. As a class for
+Ray Data's `map_batches` it takes and answers tables, which needs pyarrow.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Semaphore
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lwbafa.aligner import FaceAligner
+from lwbafa.bulk import store
+from lwbafa.bulk.rows import Row, aligned, failed
+from lwbafa.cpus import granted_cpus
+from lwbafa.detection.choose import DetectorOptions
+from lwbafa.engine.choose import EngineOptions
+from lwbafa.errors import DeviceLost
+from lwbafa.imaging.photograph import Photograph
+from lwbafa.timings import Timings
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Boxes = Sequence[Sequence[float]]
+
+READERS = 8
+"""Threads that read beside those that align: a store answers slower than a disk."""
+
+
+class Item(NamedTuple):
+    """A photograph that is to be read; `boxes` are the faces, where they are known."""
+
+    uri: str
+    read: Callable[[], bytes]
+    boxes: Boxes | None = None
+
+
+class Seen(NamedTuple):
+    """A photograph's row, and the seconds of each stage."""
+
+    row: Row
+    timings: Timings
+
+
+class BulkAligner:
+    """`FaceAligner.load` with these arguments, over many photographs at a time.
+
+    `threads` photographs are decoded and searched side by side, by default as many as the engine
+    has threads. Nothing about one photograph raises: it becomes the row's error. Raises LoadError
+    when it is made, DeviceLost later.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path = "lwbafa-300w68",
+        detector: DetectorOptions = DetectorOptions(),  # noqa: B008
+        engine: EngineOptions = EngineOptions(),  # noqa: B008
+        max_faces: int = 16,
+        threads: int = 0,
+    ) -> None:
+        self._arguments = (checkpoint, detector, engine, max_faces, threads)
+        self._aligner = FaceAligner.load(checkpoint, detector=detector, engine=engine)
+        self._max_faces = max_faces
+        self._threads = threads or engine.threads or granted_cpus()
+
+    def __reduce__(self) -> tuple[type["BulkAligner"], tuple[Any, ...]]:
+        return type(self), self._arguments
+
+    def __call__(self, batch: "pyarrow.Table") -> "pyarrow.Table":
+        """A table with the column `uri`, `bytes` or both, and `boxes` if they are known.
+
+        For `map_batches(BulkAligner, batch_format="pyarrow")`. The answer has `nested.SCHEMA`.
+        """
+        from lwbafa.bulk.nested import nested, table_of
+
+        columns = {name: batch[name].to_pylist() for name in batch.column_names}
+        uris = columns.get("uri") or [f"#{index}" for index in range(len(batch))]
+        contents = columns.get("bytes") or uris
+        sources = [
+            uri if content is None else content for uri, content in zip(uris, contents, strict=True)
+        ]
+        rows = self.rows(sources, columns.get("boxes"), uris)
+        return table_of(map(nested, rows))
+
+    def rows(
+        self,
+        photographs: Sequence[str | Path | bytes],
+        boxes: Sequence[Boxes | None] | None = None,
+        uris: Sequence[str] | None = None,
+    ) -> list[Row]:
+        """A row for each path, URI or encoded photograph, in their order.
+
+        `uris` are the names that the rows have, by default the paths, and `#0`, `#1`… for bytes.
+        """
+        items = [
+            item_of(photograph, f"#{index}", boxes[index] if boxes else None)
+            for index, photograph in enumerate(photographs)
+        ]
+        if uris is not None:
+            items = [item._replace(uri=uri) for item, uri in zip(items, uris, strict=True)]
+        return [seen.row for seen in self.each(items)]
+
+    def each(self, items: Iterable[Item]) -> Iterator[Seen]:
+        """What each photograph has shown, in their order; so many are read ahead, and no more."""
+        cpus = Semaphore(self._threads)
+        workers = self._threads + READERS
+        with ThreadPoolExecutor(workers) as threads:
+            running: deque[Future[Seen]] = deque()
+            try:
+                for item in items:
+                    running.append(threads.submit(self.one, item, cpus))
+                    if len(running) > workers:
+                        yield running.popleft().result()
+                while running:
+                    yield running.popleft().result()
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def one(self, item: Item, cpus: Semaphore | None = None) -> Seen:
+        """What one photograph has shown; read at once, aligned when one of the CPUs is free."""
+        timings = Timings()
+        try:
+            with timings.stage("read"):
+                content = item.read()
+            with cpus or Semaphore():
+                photograph = Photograph.of_bytes(content)
+                faces = self._aligner.align(photograph, item.boxes, self._max_faces, timings)
+        except DeviceLost:
+            raise
+        except Exception as error:
+            return Seen(failed(item.uri, None, error), timings)
+        values = [face.as_dict() for face in faces]
+        return Seen(aligned(item.uri, None, photograph.upright_size, values), timings)
+
+
+def item_of(photograph: str | Path | bytes | None, uri: str, boxes: Boxes | None = None) -> Item:
+    """An item of what there is: a path or a URI, which are its name too, or bytes with a name."""
+    if isinstance(photograph, str | Path):
+        path = str(photograph)
+        return Item(path, lambda: store.read(path), boxes)
+    return Item(uri, lambda: photograph or b"", boxes)

@@ -1,0 +1,168 @@
+"""What a run by shards is of: a Parquet file, one line a shard, that is written once and stays.
+
+Whoever works on the run reads it, so that a shard is the same photographs for all, and for every
+attempt, whatever happens to the sources meanwhile. Needs pyarrow.
+"""
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple, Self
+
+import pyarrow
+import pyarrow.parquet
+
+from lwbafa.bulk import store
+from lwbafa.bulk.sources import PICTURES
+from lwbafa.errors import NoSources, PartMismatch
+
+Settings = Mapping[str, str | int | list[str]]
+
+TARS = (".tar", ".tar.gz", ".tgz")
+
+SHARDS_A_GROUP = 100
+"""Lines that are read at a time to look up one."""
+
+NAME = "plan.parquet"
+
+_SCHEMA = pyarrow.schema(
+    {
+        "kind": pyarrow.string(),
+        "uris": pyarrow.list_(pyarrow.string()),
+        "groups": pyarrow.list_(pyarrow.int32()),
+        "photographs": pyarrow.int64(),
+    }
+)
+_SETTINGS = b"lwbafa"
+
+
+class Shard(NamedTuple):
+    """Some photographs, which are done together: `kind` is `files`, `tar` or `parquet`.
+
+    `uris` are the files themselves, or the one file that holds the photographs, of which `groups`
+    are the row groups. `photographs` is None where only reading tells.
+    """
+
+    kind: str
+    uris: list[str]
+    groups: list[int]
+    photographs: int | None
+
+
+class Plan:
+    """The shards of a run, by their numbers from 0."""
+
+    def __init__(self, out: str) -> None:
+        """Read the plan in the run's folder. Raises FileNotFoundError, OSError."""
+        self._uri = store.join(out, NAME)
+        with store.open_file(self._uri) as file:
+            there = pyarrow.parquet.ParquetFile(file)
+            self._metadata = there.metadata
+            self.settings: Settings = json.loads(there.schema_arrow.metadata[_SETTINGS])
+        self._group, self._shards = -1, [Shard("", [], [], None)]
+
+    def __len__(self) -> int:
+        return int(self._metadata.num_rows)
+
+    def __getitem__(self, number: int) -> Shard:
+        group, place = divmod(number, SHARDS_A_GROUP)
+        if group != self._group:
+            with store.open_file(self._uri) as file:
+                there = pyarrow.parquet.ParquetFile(file, metadata=self._metadata)
+                lines = there.read_row_group(group).to_pylist()
+            self._group, self._shards = group, [Shard(**line) for line in lines]
+        return self._shards[place]
+
+    @classmethod
+    def of_run(cls, out: str, named: Sequence[str], settings: Settings) -> Self:
+        """The plan of a run, which is made if there is none yet.
+
+        `settings` are `shard_size`, `column` and what else must not change. Raises PartMismatch if
+        it was made with other settings, NoSources, OSError.
+        """
+        sources = [store.absolute(name) for name in named]
+        wanted = {**settings, "sources": sources}
+        if NAME not in store.names_in(out):
+            # Of several processes that begin together, one writes it and all read it.
+            with suppress(FileExistsError):
+                store.create(store.join(out, NAME), _written(_shards(sources, out, wanted), wanted))
+        plan = cls(out)
+        if plan.settings != wanted:
+            raise PartMismatch(
+                f"{out} was begun with other settings, {json.dumps(plan.settings)}: "
+                "go on with those, or take another folder"
+            )
+        return plan
+
+
+def _written(shards: Iterator[Shard], settings: Settings) -> bytes:
+    file = io.BytesIO()
+    schema = _SCHEMA.with_metadata({_SETTINGS: json.dumps(settings)})
+    count = 0
+    with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        while some := list(islice(shards, SHARDS_A_GROUP)):
+            lines = [shard._asdict() for shard in some]
+            writer.write_table(pyarrow.Table.from_pylist(lines, schema))
+            count += len(some)
+    if not count:
+        raise NoSources("there are no photographs in what was named")
+    return file.getvalue()
+
+
+def _shards(sources: Sequence[str], out: str, settings: Settings) -> Iterator[Shard]:
+    size, column = int(str(settings["shard_size"])), str(settings["column"])
+    gathered: list[str] = []
+    for uri in _files(sources, out):
+        name = uri.lower()
+        if name.endswith(TARS):
+            yield Shard("tar", [uri], [], None)
+        elif name.endswith(".parquet"):
+            yield from _of_parquet(uri, size, column)
+        else:
+            gathered.append(uri)
+        if len(gathered) == size:
+            yield Shard("files", gathered, [], size)
+            gathered = []
+    if gathered:
+        yield Shard("files", gathered, [], len(gathered))
+
+
+def _files(sources: Sequence[str], out: str) -> Iterator[str]:
+    """Each file once; of folders and globs only what is known by its suffix."""
+    taken = (*PICTURES, *TARS, ".parquet")
+    seen: set[str] | None = set() if len(sources) > 1 else None
+    for source in sources:
+        there = False
+        for uri in store.find(source):
+            there = True
+            if uri.startswith(f"{out}/") or (uri != source and not uri.lower().endswith(taken)):
+                continue
+            if seen is not None:
+                if uri in seen:
+                    continue
+                seen.add(uri)
+            yield uri
+        if not there:
+            raise NoSources(f"there is no file, no folder and no match of {source}")
+
+
+def _of_parquet(uri: str, size: int, column: str) -> Iterator[Shard]:
+    """Neighbouring row groups of a file, until they are `size` photographs or more."""
+    with store.open_file(uri) as file:
+        try:
+            there = pyarrow.parquet.ParquetFile(file)
+        except pyarrow.ArrowInvalid:
+            yield Shard("parquet", [uri], [], 1)  # to be a row with its error
+            return
+        if column not in there.schema_arrow.names:
+            names = ", ".join(there.schema_arrow.names)
+            raise NoSources(f"{uri} has no column {column}, which --column names, but: {names}")
+        groups, photographs = list[int](), 0
+        for group in range(there.num_row_groups):
+            groups.append(group)
+            photographs += there.metadata.row_group(group).num_rows
+            if photographs >= size or group == there.num_row_groups - 1:
+                yield Shard("parquet", [uri], groups, photographs)
+                groups, photographs = [], 0

@@ -1,0 +1,74 @@
+"""`BulkAligner` with the real network: rows for whatever comes, one for each."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lwbafa import EngineOptions
+from lwbafa.bulk.aligner import BulkAligner
+
+
+@pytest.fixture(scope="module")
+def aligner() -> BulkAligner:
+    return BulkAligner(engine=EngineOptions(threads=1))
+
+
+def test_paths_uris_and_bytes_are_rows_in_their_order(
+    aligner: BulkAligner, astronaut_jpeg: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "face.jpg"
+    path.write_bytes(astronaut_jpeg)
+    torn = astronaut_jpeg[: len(astronaut_jpeg) // 2]
+    sources: list[str | Path | bytes]
+    sources = [path, f"{path}", astronaut_jpeg, torn, b"", tmp_path / "gone.jpg"]
+    rows = aligner.rows(sources)
+    assert [row["file"] for row in rows] == [str(path)] * 2 + ["#2", "#3", "#4"] + [
+        str(tmp_path / "gone.jpg")
+    ]
+    assert [row["status"] for row in rows] == ["ok"] * 3 + ["error"] * 3
+    assert [row["error"]["code"] for row in rows[3:]] == [
+        *("truncated_image", "empty_body", "unreadable_file")
+    ]
+    assert rows[0]["faces"] == rows[1]["faces"] == rows[2]["faces"]
+    assert (rows[0]["width"], rows[0]["height"], len(rows[0]["faces"])) == (512, 512, 1)
+
+
+def test_boxes_that_are_known_are_taken(aligner: BulkAligner, astronaut_jpeg: bytes) -> None:
+    boxes = [[(181, 86, 88, 92)], [(9000, 0, 5, 5)], None]
+    rows = aligner.rows([astronaut_jpeg] * 3, boxes, ["a", "b", "c"])
+    assert [row["file"] for row in rows] == ["a", "b", "c"]
+    assert rows[0]["faces"][0]["box"]["x"] == 181
+    assert rows[0]["faces"][0]["box"]["score"] is None
+    assert rows[1]["error"]["code"] == "invalid_parameter"
+    assert rows[2]["faces"][0]["box"]["score"] > 0.5
+
+
+def test_it_is_pickled_by_what_it_was_made_with(aligner: BulkAligner) -> None:
+    assert len(pickle.dumps(aligner)) < 1000
+    again = pickle.loads(pickle.dumps(aligner))  # noqa: S301
+    assert isinstance(again, BulkAligner)
+    assert again.rows([b""])[0]["error"]["code"] == "empty_body"
+
+
+def test_a_table_becomes_a_table_with_nested_faces(
+    aligner: BulkAligner, astronaut_jpeg: bytes, tmp_path: Path
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from lwbafa.bulk.nested import SCHEMA
+
+    (tmp_path / "face.jpg").write_bytes(astronaut_jpeg)
+    uris = ["a", "b", str(tmp_path / "face.jpg")]
+    of_bytes = aligner(pyarrow.table({"uri": uris, "bytes": [astronaut_jpeg, b"x", None]}))
+    of_uris = aligner(pyarrow.table({"uri": [str(tmp_path / "face.jpg")]}))
+    assert of_bytes.schema == of_uris.schema == SCHEMA
+    first, second, third = of_bytes.to_pylist()
+    assert third["faces"] == first["faces"]
+    assert (first["uri"], first["error"], second["error"]["code"]) == (
+        *("a", None, "unsupported_media_type"),
+    )
+    (face,) = first["faces"]
+    assert len(face["landmarks"]) == len(face["scores"]) == 68
+    assert set(face["box"]) == {"x", "y", "width", "height", "roll_degrees", "score"}
+    assert of_uris.to_pylist()[0]["faces"] == first["faces"]
+    assert aligner(SCHEMA.empty_table().select(["uri"])).num_rows == 0
