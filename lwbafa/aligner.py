@@ -174,9 +174,11 @@ def largest_first(detections: list[Detection]) -> list[Detection]:
 
 
 def refuse_misplaced(boxes: Sequence[FaceBox], upright_size: tuple[int, int]) -> None:
-    """Raise InvalidBox, which names it, if a box lies outside the picture or dwarfs it."""
+    """Raise InvalidBox, which names it, if a box is none, lies outside the picture or dwarfs it."""
     width, height = upright_size
     for index, box in enumerate(boxes):
+        if not all(map(math.isfinite, box)) or min(box.width, box.height) <= 0:
+            raise InvalidBox(f"boxes[{index}] is no box of finite numbers with sides above 0.")
         # Pixel centres are at integers: the picture begins at −0.5 and ends half a pixel early.
         left, top, right, bottom = box.bounds
         touches = left < width - 0.5 and top < height - 0.5 and min(right, bottom) > -0.5

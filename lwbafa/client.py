@@ -222,7 +222,7 @@ class AsyncClient(_Base):
         try:
             for source in sources:
                 ahead.append(asyncio.create_task(self._outcome(source)))
-                if len(ahead) == concurrency:
+                if len(ahead) >= concurrency:
                     yield await ahead.popleft()
             while ahead:
                 yield await ahead.popleft()

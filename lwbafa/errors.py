@@ -66,7 +66,7 @@ class TooManyPixels(PhotographError):
 
 
 class InvalidBox(LwbafaError):
-    """A face box does not touch the photograph, or is far larger than it."""
+    """A face box is none, does not touch the photograph, or is far larger than it."""
 
     code = "invalid_parameter"
 

@@ -29,6 +29,9 @@ FARTHEST_MOVE = 0.75
 LEVEL_DEGREES = 25.0
 """Faces that are turned less have upright boxes, as detected ones do."""
 
+BOXES_AT_A_TIME = 16
+"""A service takes so many of one frame; a crowd's faces may become more, search by search."""
+
 SMALLEST_BOX_PX = 4.0
 """Points that fell together are no face."""
 
@@ -115,7 +118,7 @@ class Tracker(Generic[FaceT]):
         `time_s` is when it was taken. Raises what `align` raises, and ValueError unless time goes
         on; the tracker then is as it was.
         """
-        if time_s <= self._time_s:
+        if not self._time_s < time_s < math.inf:
             raise ValueError(f"time goes on: {time_s:g} s does not come after {self._time_s:g} s")
         due = not self._followed or self._since_detection + 1 >= self._detect_every
         kept = self._follow(frame)
@@ -129,7 +132,10 @@ class Tracker(Generic[FaceT]):
         inside = [followed for followed in self._followed if _is_inside(followed.box, frame)]
         if not inside:
             return []
-        faces = self._align(frame, [followed.box for followed in inside])
+        faces: list[FaceT] = []
+        for i in range(0, len(inside), BOXES_AT_A_TIME):
+            some = inside[i : i + BOXES_AT_A_TIME]
+            faces += self._align(frame, [followed.box for followed in some])
         kept: list[tuple[_Followed[FaceT] | None, FaceT]] = []
         for followed, face in zip(inside, faces, strict=True):
             # Two may have run into the same face: the older one stays.

@@ -20,11 +20,11 @@ from app.api.schemas import (
 )
 from app.pipeline import AlignedPhotograph
 from lwbafa.checkpoint import Checkpoint
-from lwbafa.face import AlignedFace, draw_faces
+from lwbafa.face import AlignedFace, cut_chips, draw_faces
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.draw import heatmap_image, leveled, png
 from lwbafa.imaging.photograph import Frame, Photograph
-from lwbafa.types import FaceBox
+from lwbafa.types import FaceBox, Pixels
 
 
 def image_info(photograph: Photograph, frame: Frame) -> ImageInfo:
@@ -43,13 +43,19 @@ def image_info(photograph: Photograph, frame: Frame) -> ImageInfo:
 def face_answers(aligned: AlignedPhotograph, query: FaceQuery) -> list[Face]:
     """The faces as JSON, each with what the query asks for."""
     photograph = aligned.photograph
-    faces = [_face(face, photograph, query) for face in aligned.faces]
+    chips: list[Pixels | None] = [None] * len(aligned.faces)
+    if query.chip:
+        chips = [*cut_chips(photograph, aligned.faces, query.chip)]
+    faces = [
+        _face(face, photograph, query, chip)
+        for face, chip in zip(aligned.faces, chips, strict=True)
+    ]
     if query.units == "pixel":
         return faces
     return [normalized(face, *photograph.size(query.frame)) for face in faces]
 
 
-def _face(face: AlignedFace, photograph: Photograph, query: FaceQuery) -> Face:
+def _face(face: AlignedFace, photograph: Photograph, query: FaceQuery, chip: Pixels | None) -> Face:
     frame = query.frame
     points = photograph.points_from_upright(face.landmarks, frame)
     box = photograph.box_from_upright(face.box, frame)
@@ -65,7 +71,7 @@ def _face(face: AlignedFace, photograph: Photograph, query: FaceQuery) -> Face:
             Landmark(x=round(x, 3), y=round(y, 3), score=_score(score))
             for (x, y), score in zip(points.tolist(), face.scores, strict=True)
         ],
-        **details(face, photograph, query),
+        **details(face, photograph, query, chip),
     )
     if query.heatmap:
         answer.heatmap = _heatmap(face.crop, face.heatmap, photograph, frame)

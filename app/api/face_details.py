@@ -11,10 +11,12 @@ from lwbafa.face import AlignedFace
 from lwbafa.imaging.draw import png
 from lwbafa.imaging.photograph import Frame, Photograph
 from lwbafa.measures.chips import TEMPLATES, chip_crop, chip_matrix
-from lwbafa.types import FaceBox
+from lwbafa.types import FaceBox, Pixels
 
 
-def details(face: AlignedFace, photograph: Photograph, query: FaceQuery) -> dict[str, Any]:
+def details(
+    face: AlignedFace, photograph: Photograph, query: FaceQuery, chip: Pixels | None
+) -> dict[str, Any]:
     """The fields of `Face` that the query asks for; None where the markup does not tell them.
 
     Pose, openings, quality and chips are of the upright photograph whatever the frame.
@@ -29,8 +31,8 @@ def details(face: AlignedFace, photograph: Photograph, query: FaceQuery) -> dict
     if query.five:
         five = photograph.points_from_upright(face.five, query.frame)
         asked["five"] = [(round(x, 3), round(y, 3)) for x, y in five.tolist()]
-    if query.chip:
-        asked["chip"] = _chip(face, photograph, query.chip)
+    if query.chip and chip is not None:
+        asked["chip"] = _chip(face, query.chip, chip)
     if query.mask:
         asked["mask"] = _mask(face, photograph, query.frame)
     return asked
@@ -40,7 +42,7 @@ def _rounded(values: Any, digits: int) -> dict[str, float]:
     return {name: round(value, digits) for name, value in values._asdict().items()}
 
 
-def _chip(face: AlignedFace, photograph: Photograph, name: str) -> Chip:
+def _chip(face: AlignedFace, name: str, pixels: Pixels) -> Chip:
     template = TEMPLATES[name]
     matrix = chip_matrix(chip_crop(face.five, template), template.size_px)
     return Chip(
@@ -48,18 +50,20 @@ def _chip(face: AlignedFace, photograph: Photograph, name: str) -> Chip:
         width=template.size_px,
         height=template.size_px,
         matrix=[[round(value, 6) for value in row] for row in matrix.tolist()],
-        png_base64=base64.b64encode(png(face.chip(photograph, name))).decode(),
+        png_base64=base64.b64encode(png(pixels)).decode(),
     )
 
 
 def _mask(face: AlignedFace, photograph: Photograph, frame: Frame) -> Mask:
-    """The hull of the landmarks, as a picture of its bounds within the frame."""
+    """The hull of the landmarks, as a picture of its bounds within the frame: a pixel at least."""
     width, height = photograph.size(frame)
     points = photograph.points_from_upright(face.landmarks, frame)
     left, top, right, bottom = FaceBox.around(points).bounds
-    x, y = (int(np.clip(round(value), 0, most)) for value, most in ((left, width), (top, height)))
-    to_x = int(np.clip(round(right) + 1, x + 1, max(width, x + 1)))
-    to_y = int(np.clip(round(bottom) + 1, y + 1, max(height, y + 1)))
+    x, y = int(np.clip(round(left), 0, width - 1)), int(np.clip(round(top), 0, height - 1))
+    to_x, to_y = (
+        int(np.clip(round(right) + 1, x + 1, width)),
+        int(np.clip(round(bottom) + 1, y + 1, height)),
+    )
     mask = np.zeros((to_y - y, to_x - x), np.uint8)
     hull = cv2.convexHull(np.round(points - [x, y]).astype(np.int32))
     cv2.fillConvexPoly(mask, hull, 255)

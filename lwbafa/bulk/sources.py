@@ -58,7 +58,7 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
     places = {key: Path(os.path.relpath(key, common)) for key in found}
     stems = Counter(place.with_suffix("") for place in places.values())
     return [
-        Source(found[key], found[key].as_posix(), _shortest(places[key], stems))
+        Source(found[key], _text(found[key]), _shortest(places[key], stems))
         for key in sorted(found, key=lambda key: found[key].as_posix())
     ]
 
@@ -69,6 +69,11 @@ def place_of(source: Source, frame: int | None, face: int = 0) -> Path:
     name += "" if frame is None else f".frame{frame:06d}"
     name += f".face{face + 1}" if face else ""
     return source.place.with_name(name)
+
+
+def _text(path: Path) -> str:
+    """The path as text that every format can hold: file names are bytes, of any encoding."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _root(name: str, path: Path) -> Path:

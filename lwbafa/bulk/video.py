@@ -23,6 +23,7 @@ def frames(path: Path, done: Container[int] = ()) -> Iterator[tuple[int, Pixels]
                 continue
             readable, pixels = video.retrieve()
             if not readable:
+                number -= 1
                 break
             yield number, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
     if not number:

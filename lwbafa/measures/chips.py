@@ -53,6 +53,10 @@ TEMPLATES = {
 NOSE_TIP, MOUTH_CORNERS = {"300w-68": 30, "wflw-98": 54}, {"300w-68": (48, 54), "wflw-98": (76, 82)}
 
 
+SMALLEST_PX = 1e-3
+"""Of what five points span: less is no face, and says nothing of its turn."""
+
+
 def five_points(points: Points, markup: Markup) -> NDArray[np.float64]:
     """Eyes' middles, the nose's tip and the mouth's corners 5×2, the image's left first.
 
@@ -67,12 +71,15 @@ def five_points(points: Points, markup: Markup) -> NDArray[np.float64]:
 def chip_crop(five: Points, template: Template) -> Crop:
     """The square of the image that, cut at the template's size, is the chip.
 
-    Of all similarities it is the one that brings the five points nearest to the template's.
+    Of all similarities it is the one that brings the five points nearest to the template's. Points
+    that fell together are in its middle, unturned.
     """
     x, y = np.asarray(five, np.float64).T
     image = x + 1j * y
     chip = np.array([complex(*point) for point in template.points])
     centred = image - image.mean()
+    if np.ptp(five, axis=0).max() < SMALLEST_PX:
+        return Crop(image.mean().real, image.mean().imag, 1.0)
     turn = (centred.conj() @ (chip - chip.mean())) / max((abs(centred) ** 2).sum(), 1e-9)
     middle = (template.size_px - 1) / 2 * (1 + 1j)
     center = image.mean() + (middle - chip.mean()) / turn

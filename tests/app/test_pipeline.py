@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -66,3 +67,18 @@ def test_a_box_is_refused_or_can_be_cut_out_in_either_frame(
     assert max(upright.width, upright.height) <= LARGEST_BOX * max(size)
     crop = Crop.around(upright)
     assert crop.cut(pixels, 256).any(), "nothing of the picture is in the crop"
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (10, 10, 0, 5),
+        (10, 10, -5, -5),
+        (10, 10, 5, 5, float("inf")),
+        (10, 10, 5, 5, float("nan")),
+        (float("nan"), 10, 5, 5),
+    ],
+)
+def test_what_is_no_box_is_refused_as_such(box: tuple[float, ...]) -> None:
+    with pytest.raises(InvalidBox, match=r"boxes\[0\] is no box"):
+        refuse_misplaced([FaceBox(*box)], (60, 50))

@@ -186,3 +186,27 @@ def test_a_client_is_followed_over_alike(astronaut: Pixels) -> None:
             assert track.id == 0
             assert track.face.box_score is None or i == 0
             assert track.landmarks.shape == (68, 2)
+
+
+def test_a_crowd_is_followed_in_parts_that_a_service_takes() -> None:
+    world = World(*((60.0 * x + 30, 60.0 * y + 30) for x in range(9) for y in range(6)))
+    asked: list[int] = []
+
+    def align(frame: Pixels, boxes: Sequence[FaceBox] | None) -> list[Face]:
+        asked.append(len(boxes or ()))
+        return world.align(frame, boxes)
+
+    tracker = Tracker(align)
+    first = [track.id for track in tracker.update(FRAME, 0)]
+    assert len(first) == 54
+    assert [track.id for track in tracker.update(FRAME, 1)] == first
+    assert max(asked) <= 16
+    assert sum(asked) == 54
+
+
+@pytest.mark.parametrize("time_s", [float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(time_s: float) -> None:
+    tracker = Tracker(World((100.0, 100.0)).align)
+    with pytest.raises(ValueError, match="time goes on"):
+        tracker.update(FRAME, time_s)
+    tracker.update(FRAME, 1)

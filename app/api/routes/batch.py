@@ -19,7 +19,14 @@ from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route
 from app.api.parameters import refuse_repeated, with_fields
 from app.api.schemas import BatchItem, BatchResponse, FaceQuery, ItemError
 from app.api.upload import FORM, NamedImage, UploadMemory, in_time, read_uploads
-from app.errors import DeadlineExceeded, EmptyBody, InternalError, RequestError, as_request_error
+from app.errors import (
+    DeadlineExceeded,
+    EmptyBody,
+    InternalError,
+    QueueFull,
+    RequestError,
+    as_request_error,
+)
 from app.pipeline import AlignRequest
 from app.service import Service
 
@@ -116,6 +123,7 @@ class _Batch:
         self._deadline = deadline
         self._model = service.models.get(query.model)
         self._max_faces = min(query.max_faces, service.settings.max_request_faces)
+        self._trying, self._ended, self._once_more = 0, asyncio.Event(), asyncio.Lock()
 
     async def all_items(self) -> list[BatchItem]:
         """Every photograph's entry, in order."""
@@ -143,7 +151,7 @@ class _Batch:
         """One photograph's entry, whatever becomes of it."""
         filename, data = self._images[index]
         try:
-            return await self._aligned(index, filename, data)
+            return await self._taken(index, filename, data)
         except TimeoutError:
             refusal: RequestError = DeadlineExceeded("No answer for this photograph in time.")
         except Exception as error:
@@ -151,6 +159,31 @@ class _Batch:
         return BatchItem(
             index=index, filename=filename, status=refusal.status, error=_item_error(refusal)
         )
+
+    async def _taken(self, index: int, filename: str | None, data: bytes) -> BatchItem:
+        """The photograph's faces. Where the batch's others take all room, after one of those."""
+        try:
+            return await self._tried(index, filename, data)
+        except QueueFull:
+            if not self._trying:
+                raise
+        async with self._once_more:  # one at a time: each has to be decoded and searched again
+            while True:
+                try:
+                    return await self._tried(index, filename, data)
+                except QueueFull:
+                    if not self._trying:
+                        raise
+                await self._ended.wait()
+
+    async def _tried(self, index: int, filename: str | None, data: bytes) -> BatchItem:
+        self._trying += 1
+        try:
+            return await self._aligned(index, filename, data)
+        finally:
+            self._trying -= 1
+            self._ended.set()
+            self._ended = asyncio.Event()
 
     async def _aligned(self, index: int, filename: str | None, data: bytes) -> BatchItem:
         if not data:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -11,8 +12,10 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from app.api.routes.batch import _Lines
-from app.api.schemas import BatchItem
+from app.api.routes.batch import _Batch, _Lines
+from app.api.schemas import BatchItem, FaceQuery
+from app.api.upload import NamedImage
+from app.errors import QueueFull
 from lwbafa.types import Pixels
 from tests.app.api.test_align import SENT_BACK_PX, align, points
 from tests.conftest import encode, running_server
@@ -189,3 +192,33 @@ def test_one_photograph_is_no_larger_than_alone(astronaut_jpeg: bytes) -> None:
     ):
         response = client.post("/v1/align/batch", files=[part(b"\xff" * 110_000)])
         assert (response.status_code, response.json()["code"]) == (413, "too_many_bytes")
+
+
+class _Crowds(_Batch):
+    """Photographs whose faces fill the network's queue, of others at times as well."""
+
+    room = 2
+    at_once = tries = 0
+
+    async def _aligned(self, index: int, filename: str | None, _: bytes) -> BatchItem:
+        self.tries += 1
+        if self.at_once >= self.room:
+            raise QueueFull("full", retry_after_s=1)
+        self.at_once += 1
+        await asyncio.sleep(0.01)
+        self.at_once -= 1
+        return BatchItem(index=index, filename=filename, status=200)
+
+
+@pytest.mark.parametrize(("room", "status"), [(1, 200), (2, 200), (0, 429)])
+async def test_photographs_are_not_refused_for_the_room_that_their_own_batch_takes(
+    room: int, status: int
+) -> None:
+    service: Any = SimpleNamespace(
+        models={None: None}, settings=SimpleNamespace(max_request_faces=32), worker_count=8
+    )
+    crowds = _Crowds(service, FaceQuery(), [NamedImage(None, b"x")] * 20, float("inf"))
+    crowds.room = room
+    items = await crowds.all_items()
+    assert [(item.index, item.status) for item in items] == [(i, status) for i in range(20)]
+    assert crowds.tries <= 60

@@ -3,6 +3,7 @@
 import base64
 import io
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -10,6 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from app.api.face_details import _mask
+from lwbafa.face import cut_chips
+from lwbafa.imaging.header import ImageHeader
+from lwbafa.imaging.photograph import Frame, Photograph
 from lwbafa.measures.chips import TEMPLATES
 from lwbafa.types import Pixels
 from tests.app.api.test_align import JPEG, align, points
@@ -114,3 +119,31 @@ def test_what_cannot_be_told_is_refused_by_name(
     response = client.post("/v1/align", content=astronaut_jpeg, headers=JPEG, params=query)
     assert response.status_code == 422
     assert response.json()["detail"].startswith(next(iter(query)))
+
+
+@pytest.mark.parametrize(
+    "at", [(-100.0, 0.0), (100.0, 0.0), (0.0, -100.0), (59.4, 49.4), (9e4, 9e4)]
+)
+def test_a_mask_lies_in_the_picture_wherever_the_face_is(at: tuple[float, float]) -> None:
+    photograph = Photograph.of_pixels(np.zeros((50, 60, 3), np.uint8))
+    square = np.array([[0, 0], [10, 0], [10, 10], [0, 10]]) + at
+    mask = _mask(SimpleNamespace(landmarks=square), photograph, Frame.upright)  # type: ignore[arg-type]
+    assert 0 <= mask.x < mask.x + mask.width <= 60
+    assert 0 <= mask.y < mask.y + mask.height <= 50
+    within = at == (59.4, 49.4)
+    assert picture(mask.png_base64).any() == within
+
+
+def test_a_photograph_is_decoded_once_for_all_chips() -> None:
+    decoded: list[int] = []
+
+    def decode(shrink: int) -> Pixels:
+        decoded.append(shrink)
+        return np.zeros((50, 60, 3), np.uint8)
+
+    photograph = Photograph(ImageHeader("png", 60, 50, 1), decode, (1,))
+    face = SimpleNamespace(five=np.array(TEMPLATES["arcface-112"].points))
+    chips = cut_chips(photograph, [face] * 5, "arcface-112")  # type: ignore[list-item]
+    assert len(chips) == 5
+    assert len(decoded) == 1
+    assert cut_chips(photograph, [], "arcface-112") == []

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ from lwbafa.bulk.part import PartFile
 from lwbafa.bulk.rows import Answer
 from lwbafa.bulk.run import align_all
 from lwbafa.bulk.sources import Source, find_sources
-from lwbafa.errors import PartMismatch, StopRun
+from lwbafa.bulk.video import frames
+from lwbafa.errors import PartMismatch, StopRun, UnreadableVideo
 from lwbafa.types import Pixels
 
 SETTINGS = {"model": "any"}
@@ -159,3 +161,14 @@ def test_rows_are_json_that_every_reader_takes(sources: list[Source], tmp_path: 
         align_all(sources[:1], not_a_number, part, workers=1)
     for line in (tmp_path / "part").read_text().splitlines():
         json.loads(line)
+
+
+def test_a_video_whose_first_frame_is_damaged_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would have no row at all."""
+    damaged = MagicMock()
+    damaged.retrieve.return_value = (False, None)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: damaged)
+    with pytest.raises(UnreadableVideo):
+        list(frames(tmp_path / "clip.mp4"))

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,11 @@ def test_frames_and_further_faces_have_places_of_their_own(folder: Path) -> None
     clip, *_ = find_sources(["a"])
     assert str(place_of(clip, None)) == "clip"
     assert str(place_of(clip, 12, 1)) == "clip.frame000012.face2"
+
+
+def test_a_name_that_is_no_text_is_one_all_the_same(folder: Path) -> None:
+    odd = Path(os.fsdecode(b"a/\xff.jpg"))
+    odd.write_bytes(b"")
+    (source,) = find_sources([str(odd)])
+    assert source.path == odd
+    assert source.name.encode() == rb"a/\xff.jpg"

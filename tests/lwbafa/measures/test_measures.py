@@ -159,3 +159,11 @@ def test_openings_are_those_of_an_open_face(face: AlignedFace) -> None:
     assert 0.15 < face.openings.left_eye < 0.45
     assert 0.15 < face.openings.right_eye < 0.45
     assert 0 <= face.openings.mouth < 1
+
+
+def test_points_that_fell_together_have_a_chip_without_a_turn() -> None:
+    template = TEMPLATES["arcface-112"]
+    crop = chip_crop(np.full((5, 2), 10.1), template)
+    assert np.isfinite(crop).all()
+    assert (crop.center_x, crop.center_y, crop.degrees) == pytest.approx((10.1, 10.1, 0))
+    assert np.isfinite(chip_matrix(crop, template.size_px)).all()
