@@ -1,7 +1,8 @@
 """What an answer tells of a face beside its points, if it is asked for."""
 
 import base64
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from lwbafa.imaging.photograph import Frame, Photograph
 from lwbafa.measures.chips import TEMPLATES, chip_crop, chip_matrix
 from lwbafa.types import FaceBox, Pixels
 
+Measure = TypeVar("Measure")
+
 
 def details(
     face: AlignedFace, photograph: Photograph, query: FaceQuery, chip: Pixels | None
@@ -23,19 +26,30 @@ def details(
     """
     asked: dict[str, Any] = {}
     if query.pose:
-        asked["pose"] = FacePose(**_rounded(face.pose, 2))
+        asked["pose"] = _told(lambda: FacePose(**_rounded(face.pose, 2)))
     if query.openings:
-        asked["openings"] = Openings(**_rounded(face.openings, 4))
+        asked["openings"] = _told(lambda: Openings(**_rounded(face.openings, 4)))
     if query.quality:
         asked["quality"] = FaceQuality(**_rounded(face.quality, 4))
     if query.five:
-        five = photograph.points_from_upright(face.five, query.frame)
-        asked["five"] = [(round(x, 3), round(y, 3)) for x, y in five.tolist()]
+        asked["five"] = _told(lambda: _five(face, photograph, query.frame))
     if query.chip and chip is not None:
         asked["chip"] = _chip(face, query.chip, chip)
     if query.mask:
         asked["mask"] = _mask(face, photograph, query.frame)
     return asked
+
+
+def _told(measure: Callable[[], Measure]) -> Measure | None:
+    try:
+        return measure()
+    except KeyError:
+        return None
+
+
+def _five(face: AlignedFace, photograph: Photograph, frame: Frame) -> list[tuple[float, float]]:
+    five = photograph.points_from_upright(face.five, frame)
+    return [(round(x, 3), round(y, 3)) for x, y in five.tolist()]
 
 
 def _rounded(values: Any, digits: int) -> dict[str, float]:
