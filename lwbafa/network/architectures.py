@@ -52,6 +52,6 @@ LITE = Architecture(
     stem_width=32,
     map_stride=8,
 )
-"""A seventeenth of LW-BAFA's work: half the width, half the hourglasses, maps of half the side."""
+"""An eighteenth of LW-BAFA's work: half the width, half the hourglasses, maps of half the side."""
 
 ARCHITECTURES = {architecture.name: architecture for architecture in (LW_BAFA, BAFA, LITE)}

@@ -11,6 +11,7 @@ from lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, Markup
 from lwbafa.network import (
     ARCHITECTURES,
     BAFA,
+    LITE,
     LW_BAFA,
     Architecture,
     BoundaryAwareNetwork,
@@ -40,6 +41,14 @@ def test_size_and_work_are_within_one_percent_of_the_paper(architecture: Archite
     assert prediction.heatmaps[-1].shape == (1, 15, 64, 64)
     macs = counter.get_total_flops() / 2 / 1e9
     assert (parameters, macs) == pytest.approx(PAPER[architecture.name], rel=0.01)
+
+
+def test_the_lite_network_is_an_eighteenth_of_the_work() -> None:
+    counter = FlopCounterMode(display=False)
+    with counter:
+        prediction = seeded(LITE, MARKUP_68).eval()(torch.zeros(1, 3, 256, 256))
+    assert prediction.heatmaps[-1].shape == (1, 13, 32, 32)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(0.61, abs=0.01)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=lambda a: a.name)
