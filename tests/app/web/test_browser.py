@@ -38,7 +38,7 @@ GIVE = """
 def answer(client: httpx.Client, sample: Path) -> dict[str, Any]:
     headers = {"Content-Type": "image/jpeg"}
     told: dict[str, Any] = client.post(
-        "/v1/align?heatmap=true", content=sample.read_bytes(), headers=headers
+        "/v1/align?pose=true&heatmap=true", content=sample.read_bytes(), headers=headers
     ).json()
     return told
 
