@@ -19,6 +19,9 @@ from lwbafa.imaging.photograph import Frame, Photograph
 from lwbafa.timings import Timings
 from lwbafa.types import FaceBox
 
+FINISHING_S = 0.02
+"""What mapping back and rendering take of a deadline."""
+
 
 @dataclass(frozen=True)
 class AlignRequest:
@@ -69,7 +72,8 @@ class Pipeline:
         self.preparation.observe_faces(len(prepared.pixels))
         if not prepared.pixels:
             return AlignedPhotograph(photograph, [], prepared.found)
-        completed = await model.batcher.submit(prepared.pixels, deadline=request.deadline)
+        in_time = request.deadline - FINISHING_S
+        completed = await model.batcher.submit(prepared.pixels, deadline=in_time)
         timings.seconds["queue"] = max(face.queued_s for face in completed)
         timings.seconds["network"] = max(face.ran_s for face in completed)
         with timings.stage("map_back"):

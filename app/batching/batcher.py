@@ -167,9 +167,20 @@ class Batcher(Generic[Item, Result]):
             self._on_batch(BatchReport(0, 0.0, dropped, 0, 0, 0))
 
     def pick_up(self) -> list[Job[Item, Result]]:
-        """The next items in line, of callers who wait or left; for the device's thread."""
-        count = min(self._limit.items, len(self._queue))
-        return [self._queue.popleft() for _ in range(count)]
+        """The next items in line, of callers who wait or left; for the device's thread.
+
+        As many as a batch holds, but no more than leave those before them in time.
+        """
+        now, soonest = time.monotonic(), float("inf")
+        batch: list[Job[Item, Result]] = []
+        while self._queue and len(batch) < self._limit.items:
+            deadline = self._queue[0].deadline
+            if now + self._times.predict(1) <= deadline:  # else it is late whatever the batch
+                soonest = min(soonest, deadline)
+            if batch and now + self._times.predict(len(batch) + 1) > soonest:
+                break
+            batch.append(self._queue.popleft())
+        return batch
 
     def take_all(self) -> list[Job[Item, Result]]:
         """Empty the queue; for the device, when it gives up."""
@@ -181,8 +192,10 @@ class Batcher(Generic[Item, Result]):
         """Run a batch and deliver what came of it; for the device's thread."""
         now = time.monotonic()
         wanted = [job for job in batch if not job.future.cancelled()]
-        late = [job for job in wanted if job.deadline < now]
-        ready = [job for job in wanted if job.deadline >= now]
+        # What cannot be in time is not run, unless nothing else is there: an estimate may be wrong.
+        in_time = [job for job in wanted if job.deadline >= now + self._times.predict(1)]
+        ready = in_time or [job for job in wanted if job.deadline >= now]
+        late = [job for job in wanted if job not in ready]
         deliver(late, [DeadlineExceeded("The request's deadline passed in the queue.")])
         self._device.running_until = now + self._times.predict(len(ready))
         outcome = self._runner.run([job.item for job in ready]) if ready else Outcome([], 0, 0)
