@@ -18,7 +18,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contenders import AS_68, Contender, contenders, set_up
+from bench.contenders import AS_68, Contender, Ours, contenders, set_up
 from bench.report import (
     Cell,
     Report,
@@ -169,7 +169,8 @@ def _absent(present: Sequence[Contender]) -> str:
         "are fetched from elsewhere when they run."
     )
     missing = " The others are not installed: python -m bench.rivals --setup."
-    return reason if len(present) > 1 else reason + missing
+    alone = all(isinstance(contender, Ours) for contender in present)
+    return reason + missing if alone else reason
 
 
 @click.command()

@@ -28,9 +28,9 @@ async def run(plan: Plan) -> list[Promise]:
     """Portraits to be searched at 1.4 times the capacity, then crowds with 24 MP photographs."""
     seconds = plan.pick(10, 2)
     async with target() as service:
-        capacity = await _answered(service, post(PORTRAIT), CALLERS, plan.pick(8, 2))
+        capacity = await _answered(service, post(PORTRAIT), CALLERS, plan.pick(8, 1))
         promises = []
-        for deadline_ms in DEADLINES_MS:
+        for deadline_ms in DEADLINES_MS[: plan.pick(2, 1)]:
             header = (f"X-Deadline-Ms: {deadline_ms}",)
             request = post(PORTRAIT, headers=header)
             rate = TIMES * capacity
@@ -54,9 +54,9 @@ async def run(plan: Plan) -> list[Promise]:
             ]  # fmt: skip
             await service.at_rest()
         large = post(_large_photograph())
-        few = await _answered(service, large, CALLERS, plan.pick(8, 3))
-        for callers in CROWDS:
-            many = await _answered(service, large, callers, plan.pick(12, 3))
+        few = await _answered(service, large, CALLERS, plan.pick(8, 1))
+        for callers in CROWDS[: plan.pick(2, 1)]:
+            many = await _answered(service, large, callers, plan.pick(12, 1))
             promises.append(
                 at_least(
                     f"24 MP photographs answered to {callers} callers, of those to {CALLERS}",
