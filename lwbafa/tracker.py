@@ -236,9 +236,4 @@ def _side(box: FaceBox) -> float:
 
 def _shared(a: FaceBox, b: FaceBox) -> float:
     """Intersection of the upright rectangles around two boxes over the smaller one."""
-    a_left, a_top, a_right, a_bottom = a.bounds
-    b_left, b_top, b_right, b_bottom = b.bounds
-    width = min(a_right, b_right) - max(a_left, b_left)
-    height = min(a_bottom, b_bottom) - max(a_top, b_top)
-    smaller = min((a_right - a_left) * (a_bottom - a_top), (b_right - b_left) * (b_bottom - b_top))
-    return max(0.0, width) * max(0.0, height) / max(smaller, 1e-9)
+    return a.upright.share_of_smaller(b.upright)

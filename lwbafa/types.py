@@ -45,6 +45,23 @@ class FaceBox(NamedTuple):
         half_height = (self.width * sin + self.height * cos) / 2
         return x - half_width, y - half_height, x + half_width, y + half_height
 
+    def intersection(self, other: "FaceBox") -> float:
+        """The area that two upright boxes share."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return max(0.0, width) * max(0.0, height)
+
+    def share_of_smaller(self, other: "FaceBox") -> float:
+        """What two upright boxes share, over the area of the smaller one."""
+        smaller = min(self.width * self.height, other.width * other.height)
+        return self.intersection(other) / max(smaller, 1e-9)
+
+    @property
+    def upright(self) -> "FaceBox":
+        """The upright box around it."""
+        left, top, right, bottom = self.bounds
+        return FaceBox(left, top, right - left, bottom - top)
+
     @classmethod
     def centered(
         cls, center: Iterable[float], width: float, height: float, roll_degrees: float = 0.0

@@ -92,9 +92,7 @@ def detected_box(face: Face, detector: FaceDetector) -> FaceBox | None:
 
 def overlap(a: FaceBox, b: FaceBox) -> float:
     """Intersection over union of two boxes."""
-    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    shared = max(0.0, width) * max(0.0, height)
+    shared = a.intersection(b)
     return shared / (a.width * a.height + b.width * b.height - shared)
 
 

@@ -1,7 +1,5 @@
 """From aligned faces in the upright frame to the answer in the frame that was asked for."""
 
-import base64
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +20,7 @@ from app.pipeline import AlignedPhotograph
 from lwbafa.checkpoint import Checkpoint
 from lwbafa.face import AlignedFace, cut_chips, draw_faces
 from lwbafa.imaging.crop import Crop
-from lwbafa.imaging.draw import heatmap_image, leveled, png
+from lwbafa.imaging.draw import heatmap_image, leveled, png, png_base64
 from lwbafa.imaging.photograph import Frame, Photograph
 from lwbafa.types import FaceBox, Pixels
 
@@ -124,7 +122,7 @@ def _heatmap(
         box=_box(photograph.box_from_upright(box, frame)),
         width=image.shape[1],
         height=image.shape[0],
-        png_base64=base64.b64encode(png(image)).decode(),
+        png_base64=png_base64(image),
     )
 
 

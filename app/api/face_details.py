@@ -1,6 +1,5 @@
 """What an answer tells of a face beside its points, if it is asked for."""
 
-import base64
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from app.api.schemas import Chip, Face, FacePose, FaceQuality, FaceQuery, Mask, Openings
 from lwbafa.face import AlignedFace
-from lwbafa.imaging.draw import png
+from lwbafa.imaging.draw import png_base64
 from lwbafa.imaging.photograph import Frame, Photograph
 from lwbafa.measures.chips import TEMPLATES, chip_crop, chip_matrix
 from lwbafa.types import FaceBox, Pixels
@@ -64,7 +63,7 @@ def _chip(face: AlignedFace, name: str, pixels: Pixels) -> Chip:
         width=template.size_px,
         height=template.size_px,
         matrix=[[round(value, 6) for value in row] for row in matrix.tolist()],
-        png_base64=base64.b64encode(png(pixels)).decode(),
+        png_base64=png_base64(pixels),
     )
 
 
@@ -86,7 +85,7 @@ def _mask(face: AlignedFace, photograph: Photograph, frame: Frame) -> Mask:
         y=y,
         width=to_x - x,
         height=to_y - y,
-        png_base64=base64.b64encode(png(mask)).decode(),
+        png_base64=png_base64(mask),
     )
 
 

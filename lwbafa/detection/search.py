@@ -141,16 +141,10 @@ def _whole(image: Pixels, side: float) -> Crop:
 def _merged(large: list[Detection], others: Iterable[Detection]) -> list[Detection]:
     """Large faces, and the others that are no part of them."""
     return large + [
-        other for other in others if all(_shared(other.box, face.box) < SAME_FACE for face in large)
+        other
+        for other in others
+        if all(other.box.share_of_smaller(face.box) < SAME_FACE for face in large)
     ]
-
-
-def _shared(a: FaceBox, b: FaceBox) -> float:
-    """Intersection of two upright boxes over the smaller one."""
-    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
-    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
-    smaller = min(a.width * a.height, b.width * b.height)
-    return max(0.0, width) * max(0.0, height) / max(smaller, 1e-9)
 
 
 def _side(face: Detection) -> float:

@@ -1,5 +1,6 @@
 """Pictures for people: a heatmap as a PNG, and a photograph with its landmarks over it."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -45,6 +46,11 @@ def png(image: NDArray[np.uint8]) -> bytes:
     """Encode grey H×W or RGB H×W×3 as PNG."""
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def png_base64(image: NDArray[np.uint8]) -> str:
+    """The same as text, for JSON."""
+    return base64.b64encode(png(image)).decode()
 
 
 def annotated(photograph: Pixels, faces: Sequence[DrawnFace]) -> Pixels:

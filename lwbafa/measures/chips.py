@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from lwbafa.imaging.crop import Crop
 from lwbafa.markups import Markup
+from lwbafa.measures.openings import PLACES
 from lwbafa.types import Points
 
 
@@ -50,7 +51,7 @@ TEMPLATES = {
 }
 """ArcFace's (InsightFace), and the mean face of aligned FFHQ as restoration models use it."""
 
-NOSE_TIP, MOUTH_CORNERS = {"300w-68": 30, "wflw-98": 54}, {"300w-68": (48, 54), "wflw-98": (76, 82)}
+MOUTH_CORNERS = {"300w-68": (48, 54), "wflw-98": (76, 82)}
 
 
 SMALLEST_PX = 1e-3
@@ -65,7 +66,7 @@ def five_points(points: Points, markup: Markup) -> NDArray[np.float64]:
     points = np.asarray(points, np.float64)
     eyes = (points[list(markup.groups[eye])].mean(axis=0) for eye in ("left_eye", "right_eye"))
     corners = MOUTH_CORNERS[markup.name]
-    return np.stack([*eyes, points[NOSE_TIP[markup.name]], *points[list(corners)]])
+    return np.stack([*eyes, points[PLACES[markup.name].nose_tip], *points[list(corners)]])
 
 
 def chip_crop(five: Points, template: Template) -> Crop:
