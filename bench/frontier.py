@@ -30,19 +30,17 @@ def points(result: dict[str, Any]) -> list[Measured]:
     found = []
     for row in benches["accuracy"]["rows"]:
         name = next(name for name in SETS if row["faces"].startswith(name))
-        # What MediaPipe's points go through differs by what there is to fit it on.
         library = row["library"]
-        speed = speeds.get(library) or next(
-            (
-                value
-                for other, value in speeds.items()
-                if other.split(",")[0] == library.split(",")[0]
-            ),
-            None,
-        )
+        # What MediaPipe's points go through differs by what there is to fit it on.
+        alike = [value for other, value in speeds.items() if _plain(other) == _plain(library)]
+        speed = speeds.get(library) or next(iter(alike), None)
         if speed:
             found.append((library, name, float(speed), float(row["NME %, found by all"])))
     return found
+
+
+def _plain(library: str) -> str:
+    return library.split(",")[0]
 
 
 def draw(measured: list[Measured], machine: str, path: Path) -> None:

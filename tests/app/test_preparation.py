@@ -48,6 +48,15 @@ async def learnt(preparation: Preparation, seconds: float, size: int = MB) -> No
         await preparation.run(lambda: time.sleep(seconds), size, time.monotonic() + 9)
 
 
+async def begun_and_left(preparation: Preparation, gate: threading.Event) -> None:
+    """A photograph is with a worker until the gate opens, and its caller has left."""
+    leaves = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+    leaves.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+
+
 async def test_an_idle_service_takes_whatever_comes(executor: ThreadPoolExecutor) -> None:
     preparation = Preparation(executor, 1)
     await learnt(preparation, 0.05)
@@ -135,11 +144,7 @@ async def test_a_worker_is_not_free_because_its_caller_has_left(
 ) -> None:
     preparation = Preparation(executor, 1)
     await learnt(preparation, 0.1)
-    leaves = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
-    await asyncio.sleep(0.02)
-    leaves.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaves
+    await begun_and_left(preparation, gate)
     assert preparation.expected_wait_s() > 0.02
     gate.set()
     await asyncio.sleep(0.1)
@@ -168,11 +173,7 @@ async def test_a_worker_that_hangs_does_not_keep_estimates_from_being_corrected(
 ) -> None:
     preparation = Preparation(executor, 1)
     await learnt(preparation, 0.1)
-    leaves = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
-    await asyncio.sleep(0.02)
-    leaves.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaves
+    await begun_and_left(preparation, gate)
     preparation.refuse_if_late(Network(9.0), time.monotonic(), MB)  # type: ignore[arg-type]
     gate.set()
 
