@@ -5,7 +5,7 @@ import torch
 
 from lwbafa.markups import MARKUP_68
 from tests.training.narrow import narrow_network
-from training.forward import predict
+from training.forward import cpu_computes_halves, predict
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -29,11 +29,21 @@ def test_no_coordinate_is_rounded_to_half_precision(half: bool) -> None:
         assert torch.equal(prediction.heatmaps[-1], whole.heatmaps[-1])
 
 
-def test_on_a_cpu_everything_is_in_single_precision() -> None:
+@pytest.mark.parametrize(
+    ("instructions", "in_half"),
+    [({}, False), ({"avx512_bf16": True}, True), ({"avx512_bf16": False, "amx_bf16": True}, True)],
+)
+def test_a_cpu_computes_in_half_precision_only_where_it_has_instructions_for_it(
+    instructions: dict[str, bool], in_half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    cpu_computes_halves.cache_clear()
     network = narrow_network(MARKUP_68).eval()
     crops = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(predict(network, crops).heatmaps[0], network(crops).heatmaps[0])
+        heatmap, whole = predict(network, crops).heatmaps[0], network(crops).heatmaps[0]
+    cpu_computes_halves.cache_clear()
+    assert torch.equal(heatmap, whole) is not in_half
 
 
 def test_gradients_flow_through_half_precision_in_single() -> None:
