@@ -40,6 +40,7 @@ def run(
     model: str | None,
     detector: str | None,
     max_faces: int,
+    detection_px: int | None,
     workers: int | None,
     draw: Path | None,
     url: str | None,
@@ -59,9 +60,9 @@ def run(
         _refuse_to_overwrite(sources)
     detector = _detector_name(url, key, detector)
     with closing(
-        in_process(model or DEFAULT_MODEL, detector, max_faces)
+        in_process(model or DEFAULT_MODEL, detector, max_faces, detection_px)
         if url is None
-        else by_service(url, key, model, max_faces)
+        else by_service(url, key, model, max_faces, detection_px)
     ) as aligner:
         settings: dict[str, str | int] = {
             "model": aligner.model,
@@ -69,6 +70,7 @@ def run(
             "markup": aligner.markup,
             "detector": detector,
             "max_faces": max_faces,
+            "detection_px": detection_px or 0,
         }
         try:
             with PartFile(part_path, settings) as part:

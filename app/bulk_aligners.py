@@ -35,17 +35,19 @@ class Aligner(NamedTuple):
     markup: str
 
 
-def in_process(model: str, detector: str, max_faces: int) -> Aligner:
+def in_process(model: str, detector: str, max_faces: int, detection_px: int | None) -> Aligner:
     """The library, in this process. Raises click.UsageError for what cannot be loaded."""
     try:
         library = FaceAligner.load(model, detector=DetectorOptions(detector))
     except LoadError as error:
         raise click.UsageError(str(error)) from error
+    if detection_px is not None and detection_px > library.detector.finest_px:
+        raise click.UsageError(f"--detection-px is at most {library.detector.finest_px}")
 
     def align(image: bytes | Pixels) -> Answer:
         try:
             photograph = Photograph.open(image)
-            faces = library.align(photograph, max_faces=max_faces)
+            faces = library.align(photograph, max_faces=max_faces, detection_px=detection_px)
         except DeviceLost as error:
             raise StopRun(str(error)) from error
         return Answer(
@@ -58,7 +60,9 @@ def in_process(model: str, detector: str, max_faces: int) -> Aligner:
     return Aligner(align, lambda: None, manifest.name, manifest.version, manifest.markup)
 
 
-def by_service(url: str, key: str | None, model: str | None, max_faces: int) -> Aligner:
+def by_service(
+    url: str, key: str | None, model: str | None, max_faces: int, detection_px: int | None
+) -> Aligner:
     """A running service. Raises click.UsageError for one that does not answer or has no `model`."""
     try:
         from lwbafa.client import Client
@@ -81,7 +85,9 @@ def by_service(url: str, key: str | None, model: str | None, max_faces: int) -> 
 
     def align(image: bytes | Pixels) -> Answer:
         try:
-            answer = client.answer(image, model=name, max_faces=max_faces)
+            answer = client.answer(
+                image, model=name, max_faces=max_faces, detection_px=detection_px
+            )
         except ServiceError as error:
             if error.status in NOT_OF_THE_PICTURE:
                 raise StopRun(f"{url}: {error}") from error

@@ -85,6 +85,11 @@ def export(path: Path, checkpoint: str) -> None:
     help="Most faces of a picture, the largest first",
 )
 @click.option(
+    "--detection-px",
+    type=click.IntRange(64),
+    help="Longer side at which faces are searched for: more finds smaller ones",
+)
+@click.option(
     "--workers",
     type=click.IntRange(1),
     help="Pictures at a time; by default one for each CPU, and 8 with --url",

@@ -28,7 +28,8 @@ class AlignRequest:
     """What a caller asks: an encoded image, and how to align it.
 
     `boxes` replace detection and are in `frame`; without them the `max_faces` largest faces found
-    are aligned. `deadline` is a `time.monotonic()`. `timings` takes down what each stage took.
+    are aligned. `deadline` is a `time.monotonic()`. `detection_px` is how finely faces are searched
+    for. `timings` takes down what each stage took.
     """
 
     data: bytes
@@ -37,6 +38,7 @@ class AlignRequest:
     frame: Frame
     max_faces: int
     deadline: float
+    detection_px: int | None = None
     timings: Timings = field(default_factory=Timings)
 
 
@@ -88,4 +90,6 @@ class Pipeline:
         if boxes is not None:
             boxes = [photograph.box_to_upright(box, request.frame) for box in boxes]
         aligner = request.model.aligner
-        return photograph, aligner.prepare(photograph, boxes, request.max_faces, timings)
+        return photograph, aligner.prepare(
+            photograph, boxes, request.max_faces, timings, request.detection_px
+        )

@@ -80,7 +80,8 @@ def canvases(
     for start in range(0, len(faces), cells**2):
         canvas = Canvas(background(random), [], [])
         for index, face in enumerate(faces[start : start + cells**2]):
-            _paste(canvas, face, height, index, cells, random)
+            cell, (row, column) = CANVAS_PX // cells, divmod(index, cells)
+            pasted_into(canvas, face, height, (column * cell, row * cell, cell, cell), random)
         yield canvas
 
 
@@ -95,10 +96,17 @@ def turned(face: Face, degrees: float) -> Face:
     return face._replace(image=image, landmarks=landmarks.astype(np.float32))  # type: ignore[arg-type]
 
 
-def _paste(
-    canvas: Canvas, face: Face, height: int, index: int, cells: int, random: np.random.Generator
+def pasted_into(
+    canvas: Canvas,
+    face: Face,
+    height: int,
+    cell: tuple[int, int, int, int],
+    random: np.random.Generator,
 ) -> None:
-    """Lay a face's crop, scaled, into a cell of the canvas; what reaches past the cell is cut."""
+    """Lay a face's crop, scaled to a box's height, into a cell (left, top, width, height).
+
+    What reaches past the cell is cut.
+    """
     scale = height / face.box.height
     picture_height, picture_width = (max(1, round(s * scale)) for s in face.image.shape[:2])
     # The service shrinks photographs the same way.
@@ -106,12 +114,11 @@ def _paste(
     picture = cv2.resize(face.image, (picture_width, picture_height), interpolation=how)
     across = np.array([picture_width, picture_height]) / face.image.shape[1::-1]
     scaled = FaceBox.around((face.landmarks + 0.5) * across - 0.5)
-    cell = CANVAS_PX // cells
-    row, column = divmod(index, cells)
-    left = column * cell + _offset(cell, picture_width, scaled.x, scaled.width, random)
-    top = row * cell + _offset(cell, picture_height, scaled.y, scaled.height, random)
-    from_x, to_x = max(left, column * cell), min(left + picture_width, (column + 1) * cell)
-    from_y, to_y = max(top, row * cell), min(top + picture_height, (row + 1) * cell)
+    cell_left, cell_top, cell_width, cell_height = cell
+    left = cell_left + _offset(cell_width, picture_width, scaled.x, scaled.width, random)
+    top = cell_top + _offset(cell_height, picture_height, scaled.y, scaled.height, random)
+    from_x, to_x = max(left, cell_left), min(left + picture_width, cell_left + cell_width)
+    from_y, to_y = max(top, cell_top), min(top + picture_height, cell_top + cell_height)
     canvas.image[from_y:to_y, from_x:to_x] = picture[
         from_y - top : to_y - top, from_x - left : to_x - left
     ]

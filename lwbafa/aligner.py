@@ -13,8 +13,9 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from lwbafa.checkpoint import Checkpoint
-from lwbafa.detection import Detection, FaceDetector
+from lwbafa.detection import Detection
 from lwbafa.detection.choose import DetectorOptions, create_detector
+from lwbafa.detection.search import FaceSearch
 from lwbafa.engine import Alignment, Engine
 from lwbafa.engine.choose import EngineOptions, create_engine
 from lwbafa.errors import InferenceFailed, InvalidBox
@@ -53,7 +54,7 @@ class FaceAligner:
     the faces of one photograph at a time.
     """
 
-    def __init__(self, checkpoint: Checkpoint, detector: FaceDetector, engine: Engine) -> None:
+    def __init__(self, checkpoint: Checkpoint, detector: FaceSearch, engine: Engine) -> None:
         self.checkpoint = checkpoint
         self.detector = detector
         self.engine = engine
@@ -82,19 +83,22 @@ class FaceAligner:
         boxes: Sequence[FaceBox | Sequence[float]] | None = None,
         max_faces: int = 16,
         timings: Timings | None = None,
+        detection_px: int | None = None,
     ) -> list[AlignedFace]:
         """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8), or one opened.
 
         Without `boxes` the `max_faces` largest faces are found and answered, largest first; with
         them, those faces in their order. A box is left, top, width, height in upright pixels,
         around the landmarks, and the degrees that it is turned, if it is. `timings` are filled with
-        what each stage took. Raises PhotographError, OSError for a path, ValueError for an array
-        that is no picture, InvalidBox, InferenceFailed, DeviceLost.
+        what each stage took. `detection_px` is the longer side at which faces are searched, the
+        detector's own without it: more finds smaller faces and takes longer. Raises
+        PhotographError, OSError for a path, ValueError for an array that is no picture and for too
+        fine a search, InvalidBox, InferenceFailed, DeviceLost.
         """
         chosen = None if boxes is None else [FaceBox(*box) for box in boxes]
         opened = photograph if isinstance(photograph, Photograph) else Photograph.open(photograph)
         timings = timings or Timings()
-        prepared = self.prepare(opened, chosen, max_faces, timings)
+        prepared = self.prepare(opened, chosen, max_faces, timings, detection_px)
         with self._engine_turn, timings.stage("network"):
             alignments = self.engine.align(prepared.pixels) if prepared.pixels else []
         return self.finish(prepared, alignments)
@@ -105,11 +109,12 @@ class FaceAligner:
         boxes: Sequence[FaceBox] | None,
         max_faces: int,
         timings: Timings | None = None,
+        detection_px: int | None = None,
     ) -> Prepared:
         """All that comes before the network. Raises TruncatedImage, InvalidBox."""
         timings = timings or Timings()
         if boxes is None:
-            picture, detected = self._detect(photograph, timings)
+            picture, detected = self._detect(photograph, timings, detection_px)
             found, chosen = len(detected), detected[:max_faces]
         else:
             picture, found = None, None
@@ -148,15 +153,16 @@ class FaceAligner:
         ]
 
     def _detect(
-        self, photograph: Photograph, timings: Timings
+        self, photograph: Photograph, timings: Timings, detection_px: int | None
     ) -> tuple[Picture, list[BoxAndScore]]:
         """The faces, largest first, and the picture they were found in: as the detector reads."""
         with timings.stage("decode"):
             longest = max(photograph.upright_size)
-            shrink = photograph.shrink_for(longest, self.detector.longest_side_px)
+            read_px = detection_px or self.detector.longest_side_px
+            shrink = photograph.shrink_for(longest, read_px)
             picture = photograph.picture(shrink)
         with timings.stage("detect"):
-            found = largest_first(self.detector.detect(picture.pixels))
+            found = largest_first(self.detector.detect(picture.pixels, detection_px))
         return picture, [(picture.box_to_full(face.box), face.score) for face in found]
 
     def _fine_enough(

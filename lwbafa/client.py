@@ -54,12 +54,14 @@ class _Base:
         boxes: Boxes | None,
         model: str | None,
         max_faces: int | None,
+        detection_px: int | None,
         accept: str = "application/json",
     ) -> Exchange:
         query = {
             "boxes": None if boxes is None else json.dumps([_plain(box) for box in boxes]),
             "model": model,
             "max_faces": max_faces,
+            "detection_px": detection_px,
         }
         return Exchange(self._timeout_s, image, query, accept)
 
@@ -92,6 +94,7 @@ class Client(_Base):
         boxes: Boxes | None = None,
         model: str | None = None,
         max_faces: int | None = None,
+        detection_px: int | None = None,
     ) -> list[Face]:
         """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8).
 
@@ -99,7 +102,7 @@ class Client(_Base):
         `status`, `code`, `detail` and `request_id`; NoAnswer; OSError for a path; ValueError for an
         array that is no picture.
         """
-        return self.answer(image, boxes, model, max_faces).faces
+        return self.answer(image, boxes, model, max_faces, detection_px).faces
 
     def answer(
         self,
@@ -107,10 +110,11 @@ class Client(_Base):
         boxes: Boxes | None = None,
         model: str | None = None,
         max_faces: int | None = None,
+        detection_px: int | None = None,
     ) -> Answer:
         """As `align`, with what else the service says of the photograph."""
         data = _encoded(image)
-        return read_answer(self._ask(self._alignment(data, boxes, model, max_faces)))
+        return read_answer(self._ask(self._alignment(data, boxes, model, max_faces, detection_px)))
 
     def draw(
         self,
@@ -118,10 +122,11 @@ class Client(_Base):
         boxes: Boxes | None = None,
         model: str | None = None,
         max_faces: int | None = None,
+        detection_px: int | None = None,
     ) -> bytes:
         """The upright photograph with its faces drawn over it, as PNG. Raises as `align`."""
         data = _encoded(image)
-        return self._ask(self._alignment(data, boxes, model, max_faces, "image/png"))
+        return self._ask(self._alignment(data, boxes, model, max_faces, detection_px, "image/png"))
 
     def models(self) -> list[Model]:
         """The models that answer; the first is asked where none is named. Raises as `align`."""
@@ -184,9 +189,10 @@ class AsyncClient(_Base):
         boxes: Boxes | None = None,
         model: str | None = None,
         max_faces: int | None = None,
+        detection_px: int | None = None,
     ) -> list[Face]:
         """As `Client.align`."""
-        return (await self.answer(image, boxes, model, max_faces)).faces
+        return (await self.answer(image, boxes, model, max_faces, detection_px)).faces
 
     async def answer(
         self,
@@ -194,10 +200,13 @@ class AsyncClient(_Base):
         boxes: Boxes | None = None,
         model: str | None = None,
         max_faces: int | None = None,
+        detection_px: int | None = None,
     ) -> Answer:
         """As `Client.answer`."""
         data = await asyncio.to_thread(_encoded, image)
-        return read_answer(await self._ask(self._alignment(data, boxes, model, max_faces)))
+        return read_answer(
+            await self._ask(self._alignment(data, boxes, model, max_faces, detection_px))
+        )
 
     async def draw(
         self,
@@ -205,10 +214,13 @@ class AsyncClient(_Base):
         boxes: Boxes | None = None,
         model: str | None = None,
         max_faces: int | None = None,
+        detection_px: int | None = None,
     ) -> bytes:
         """As `Client.draw`."""
         data = await asyncio.to_thread(_encoded, image)
-        return await self._ask(self._alignment(data, boxes, model, max_faces, "image/png"))
+        return await self._ask(
+            self._alignment(data, boxes, model, max_faces, detection_px, "image/png")
+        )
 
     async def models(self) -> list[Model]:
         """As `Client.models`."""

@@ -45,8 +45,16 @@ def with_fields(query: Query, fields: Pairs) -> Query:
 
 def chosen(query: AlignQuery, service: Service) -> tuple[LoadedModel, list[FaceBox] | None]:
     """The model and the boxes that the parameters name. Raises InvalidParameter."""
+    return chosen_model(query, service), _boxes(query.boxes, service.settings.max_request_faces)
+
+
+def chosen_model(query: FaceQuery, service: Service) -> LoadedModel:
+    """The model that is named. Raises InvalidParameter, also for too fine a search."""
     model = service.models.get(query.model)
-    return model, _boxes(query.boxes, service.settings.max_request_faces)
+    finest_px = model.aligner.detector.finest_px
+    if query.detection_px is not None and query.detection_px > finest_px:
+        raise InvalidParameter(f"detection_px: at most {finest_px} pixels are searched.")
+    return model
 
 
 def _boxes(text: str | None, limit: int) -> list[FaceBox] | None:

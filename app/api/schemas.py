@@ -39,6 +39,13 @@ class FaceQuery(BaseModel):
         description="Align at most this many detected faces, largest first; lowered to the limit "
         "that `/v1/models` names",
     )
+    detection_px: int | SkipJsonSchema[None] = Field(
+        None,
+        ge=64,
+        description="Search for faces with the picture's longer side at so many pixels: more finds "
+        "smaller faces and takes longer. By default the detector's own, at most four times that, "
+        "and no more than the picture has",
+    )
     heatmap: bool = Field(False, description="Also answer with each face's boundary heatmap")
     pose: bool = Field(False, description="Also answer with each head's angles")
     openings: bool = Field(False, description="Also answer how far eyes and mouths are open")
@@ -277,6 +284,7 @@ class ModelList(BaseModel):
 
     default_max_faces: int = Field(description="Most detected faces answered without `max_faces`")
     max_request_faces: int = Field(description="Most faces, or boxes, in one request")
+    max_detection_px: int = Field(description="Greatest `detection_px` of a request")
 
     models: list[ModelInfo]
 

@@ -1,14 +1,16 @@
 """Looks again where one look does not do: at faces that fill the picture, and at turned ones.
 
 Detectors know upright faces of some range of sizes. What they have not found so, they find in the
-same picture seen from farther away, or turned.
+same picture seen from farther away, turned, or in tiles.
 """
 
 from collections.abc import Iterable, Sequence
 
+import cv2
 import numpy as np
 
 from lwbafa.detection import Detection, FaceDetector, as_five
+from lwbafa.detection.tiles import MOST_TILES_ALONG, OVERLAP, placed, tiles
 from lwbafa.imaging.crop import Crop
 from lwbafa.types import FaceBox, Pixels
 
@@ -57,11 +59,32 @@ class FaceSearch:
         self.longest_side_px = detector.longest_side_px
         self.clear_score = detector.clear_score
 
-    def detect(self, image: Pixels) -> list[Detection]:
-        """All faces of an upright RGB image H×W×3, in any order."""
+    @property
+    def finest_px(self) -> int:
+        """The largest `detection_px` that `detect` takes."""
+        return MOST_TILES_ALONG * self.longest_side_px
+
+    def detect(self, image: Pixels, detection_px: int | None = None) -> list[Detection]:
+        """All faces of an upright RGB image H×W×3, in any order.
+
+        `detection_px` is how finely it is seen: the length of its longer side, which is never
+        enlarged. Beyond the detector's `longest_side_px` it is searched once more in tiles. Raises
+        ValueError beyond `finest_px`.
+        """
+        if detection_px is not None and not 0 < detection_px <= self.finest_px:
+            raise ValueError(f"detection_px is 1 to {self.finest_px}, not {detection_px}")
+        if detection_px is None:
+            return self._search(image, in_tiles=False)
+        seen, shrink = _shrunk(image, detection_px)
+        found = self._search(seen, in_tiles=max(seen.shape) > self.longest_side_px)
+        return [_enlarged(face, shrink) for face in found]
+
+    def _search(self, image: Pixels, in_tiles: bool) -> list[Detection]:
         found = self.detector.detect(image)
         if self._may_be_too_large(found, image):
             found = _merged(self._from_afar(image), found)
+        if in_tiles:
+            found = self._with_small(image, found)
         if not found:
             found = self._turned(image)
         return self._leveled(image, found)
@@ -77,6 +100,20 @@ class FaceSearch:
         least = 0.8 * LARGE * min(image.shape[:2])
         seen = self._look(image, _whole(image, FAR_SIDE), LOOK_PX)
         return [face for face in seen if _side(face) > least]
+
+    def _with_small(self, image: Pixels, found: list[Detection]) -> list[Detection]:
+        """The faces found, small ones as tiles show them, and what tiles show besides."""
+        shown = [
+            face
+            for tile, corner in tiles(image, self.longest_side_px)
+            for face in placed(self.detector.detect(tile), tile, corner, image)
+        ]
+        # Of a face in two tiles, the clearer sight.
+        distinct: list[Detection] = []
+        for face in sorted(shown, key=lambda face: -face.score):
+            distinct = _merged(distinct, [face])
+        whole = [face for face in found if _side(face) >= OVERLAP * self.longest_side_px]
+        return _merged(_merged(whole, distinct), found)
 
     def _turned(self, image: Pixels) -> list[Detection]:
         """The faces of that turn in which one is seen most clearly, a quarter turn if there is."""
@@ -136,6 +173,29 @@ class FaceSearch:
 def _whole(image: Pixels, side: float) -> Crop:
     height, width = image.shape[:2]
     return Crop((width - 1) / 2, (height - 1) / 2, side * max(height, width))
+
+
+def _shrunk(image: Pixels, longest_side_px: int) -> tuple[Pixels, float]:
+    """The image, shrunk to a longest side if it is longer, and how many times it was longer."""
+    shrink = max(1.0, max(image.shape[:2]) / longest_side_px)
+    if shrink == 1:
+        return image, 1.0
+    size = [max(1, round(side / shrink)) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), shrink  # type: ignore[return-value]
+
+
+def _enlarged(face: Detection, times: float) -> Detection:
+    """A face of a picture in pixels of one so many times larger; both begin at −0.5."""
+    if times == 1:
+        return face
+    center = (np.array(face.box.center) + 0.5) * times - 0.5
+    box = FaceBox.centered(
+        center, face.box.width * times, face.box.height * times, face.box.roll_degrees
+    )
+    points = face.points
+    if points is not None:
+        points = as_five((np.array(points) + 0.5) * times - 0.5)
+    return face._replace(box=box, points=points)
 
 
 def _merged(large: list[Detection], others: Iterable[Detection]) -> list[Detection]:

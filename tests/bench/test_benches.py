@@ -3,15 +3,30 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from bench import __main__ as bench_main
-from bench import batcher, contenders, engine, idle, latency, memory, models, rivals, service
+from bench import (
+    batcher,
+    contenders,
+    crowds,
+    engine,
+    idle,
+    latency,
+    memory,
+    models,
+    rivals,
+    service,
+)
 from bench.batcher import CALLERS
-from bench.report import Report
+from bench.report import Report, Spread
 from lwbafa.model_store import checkpoint_names
+from lwbafa.types import Pixels
 from proof.harness.checkpoints import SHIPPED
+from tests.conftest import ASTRONAUT_POINTS
+from training.datasets import Face
 
 
 def filled(report: Report) -> list[str]:
@@ -28,6 +43,19 @@ def test_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert filled(report) == ["engine", "batch", "faces per second", "ratio"]
     measured = {str(row["engine"]) for row in report.rows}
     assert {engine.EAGER, engine.LABELS["torch"], engine.LABELS["openvino-int8"]} <= measured
+
+
+def test_crowds(monkeypatch: pytest.MonkeyPatch, astronaut: Pixels) -> None:
+    monkeypatch.setattr(crowds, "DETECTION_PX", (960, 2880))
+    landmarks = np.array([*ASTRONAUT_POINTS.values()], np.float32)
+    face = Face("astronaut", astronaut, landmarks)  # type: ignore[arg-type]
+    report = crowds.report([face], pictures=1, seed=0)
+    assert filled(report)[:2] == ["detection_px", "found of 30"]
+    whole, fine = (row["found of 30"] for row in report.rows)
+    assert isinstance(whole, Spread)
+    assert isinstance(fine, Spread)
+    assert whole.median < fine.median == 30
+    assert [row["found twice"] for row in report.rows] == ["0", "0"]
 
 
 def test_batcher() -> None:

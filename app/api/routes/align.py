@@ -146,6 +146,7 @@ async def align(
                     query.frame,
                     min(query.max_faces, service.settings.max_request_faces),
                     time.monotonic() + seconds,
+                    query.detection_px,
                     timings,
                 )
                 try:

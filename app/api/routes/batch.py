@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from app.api import answers
 from app.api.disconnects import unless_disconnected
 from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
-from app.api.parameters import refuse_repeated, with_fields
+from app.api.parameters import chosen_model, refuse_repeated, with_fields
 from app.api.schemas import BatchItem, BatchResponse, FaceQuery, ItemError
 from app.api.upload import FORM, NamedImage, UploadMemory, in_time, read_uploads
 from app.errors import (
@@ -121,7 +121,7 @@ class _Batch:
     ) -> None:
         self._service, self._query, self._images = service, query, images
         self._deadline = deadline
-        self._model = service.models.get(query.model)
+        self._model = chosen_model(query, service)
         self._max_faces = min(query.max_faces, service.settings.max_request_faces)
         self._trying, self._ended, self._once_more = 0, asyncio.Event(), asyncio.Lock()
 
@@ -189,7 +189,13 @@ class _Batch:
         if not data:
             raise EmptyBody("The image has no bytes.")
         wanted = AlignRequest(
-            data, self._model, None, self._query.frame, self._max_faces, self._deadline
+            data,
+            self._model,
+            None,
+            self._query.frame,
+            self._max_faces,
+            self._deadline,
+            self._query.detection_px,
         )
         async with asyncio.timeout(self._deadline - time.monotonic()):
             aligned = await self._service.pipeline.align(wanted)

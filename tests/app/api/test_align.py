@@ -309,3 +309,25 @@ def batches(client: httpx.Client) -> float:
     lines = client.get("/metrics").text.splitlines()
     (line,) = [line for line in lines if line.startswith("lwbafa_batch_faces_count")]
     return float(line.split()[-1])
+
+
+def test_faces_are_searched_for_as_finely_as_asked(client: httpx.Client, astronaut: Pixels) -> None:
+    head = cv2.resize(astronaut[:300, 60:360], (75, 75), interpolation=cv2.INTER_AREA)
+    row = np.full((400, 2700, 3), 127, np.uint8)
+    row[150:225, 700:775] = row[150:225, 1900:1975] = head
+    picture = encode(row, ".jpg")
+    assert align(client, picture)["faces"] == []
+    faces = align(client, picture, detection_px=2700)["faces"]
+    middles = sorted(float(points(face)[:, 0].mean()) for face in faces)
+    assert middles == pytest.approx([700 + 41, 1900 + 41], abs=4)
+
+
+@pytest.mark.parametrize("path", ["/v1/align", "/v1/align/batch"])
+@pytest.mark.parametrize("place", ["params", "data"])
+def test_too_fine_a_search_is_refused(
+    client: httpx.Client, astronaut_jpeg: bytes, path: str, place: str
+) -> None:
+    sent: dict[str, Any] = {"files": {"image": astronaut_jpeg}, place: {"detection_px": 3841}}
+    response = client.post(path, **sent)
+    assert response.status_code == 422, response.text
+    assert response.json()["detail"] == "detection_px: at most 3840 pixels are searched."

@@ -20,6 +20,7 @@ ORIGIN = "https://photos.example"
 def test_models(client: httpx.Client) -> None:
     answer = client.get("/v1/models").json()
     assert (answer["default_max_faces"], answer["max_request_faces"]) == (16, 32)
+    assert answer["max_detection_px"] == 3840
     (model,) = answer["models"]
     assert model["name"] == "lwbafa-300w68"
     assert model["landmark_count"] == 68
