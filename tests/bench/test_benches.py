@@ -47,8 +47,9 @@ def test_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_crowds(monkeypatch: pytest.MonkeyPatch, astronaut: Pixels) -> None:
     monkeypatch.setattr(crowds, "DETECTION_PX", (960, 2880))
+    monkeypatch.setattr(crowds, "HEIGHTS_PX", (40, 60))
     landmarks = np.array([*ASTRONAUT_POINTS.values()], np.float32)
-    face = Face("astronaut", astronaut, landmarks)  # type: ignore[arg-type]
+    face = Face("astronaut", astronaut, landmarks)
     report = crowds.report([face], pictures=1, seed=0)
     assert filled(report)[:2] == ["detection_px", "found of 30"]
     whole, fine = (row["found of 30"] for row in report.rows)
