@@ -47,7 +47,7 @@ def test_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_crowds(monkeypatch: pytest.MonkeyPatch, astronaut: Pixels) -> None:
     monkeypatch.setattr(crowds, "DETECTION_PX", (960, 2880))
-    monkeypatch.setattr(crowds, "HEIGHTS_PX", (40, 60))
+    monkeypatch.setattr(crowds, "HEIGHTS_PX", (28, 40))
     landmarks = np.array([*ASTRONAUT_POINTS.values()], np.float32)
     face = Face("astronaut", astronaut, landmarks)
     report = crowds.report([face], pictures=1, seed=0)
