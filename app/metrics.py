@@ -39,7 +39,10 @@ class Metrics:
             registry=self.registry,
         )
         self.errors = Counter(
-            "lwbafa_errors", "Problem answers by code", ["code"], registry=self.registry
+            "lwbafa_errors",
+            "Problem answers, and failed photographs of batches, by code",
+            ["code"],
+            registry=self.registry,
         )
         self.batch_faces = Histogram(
             "lwbafa_batch_faces",

@@ -51,9 +51,10 @@ def chosen(query: AlignQuery, service: Service) -> tuple[LoadedModel, list[FaceB
 def chosen_model(query: FaceQuery, service: Service) -> LoadedModel:
     """The model that is named. Raises InvalidParameter, also for too fine a search."""
     model = service.models.get(query.model)
-    finest_px = model.aligner.detector.finest_px
-    if query.detection_px is not None and query.detection_px > finest_px:
-        raise InvalidParameter(f"detection_px: at most {finest_px} pixels are searched.")
+    if query.detection_px is not None:
+        finest_px = model.aligner.detector.finest_px
+        if query.detection_px > finest_px:
+            raise InvalidParameter(f"detection_px: at most {finest_px} pixels are searched.")
     return model
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -11,6 +10,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api import answers
+from app.api.accept import preferred
 from app.api.disconnects import unless_disconnected
 from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
 from app.api.parameters import chosen, refuse_repeated, with_fields
@@ -181,7 +181,7 @@ async def _answer(
         aligned = await unless_disconnected(request, service.pipeline.align(wanted))
         loop = asyncio.get_running_loop()
         with timings.stage("render"):
-            media_type = _preferred(request.headers.get("accept", ""))
+            media_type = preferred(request.headers.get("accept", ""), (JSON, PNG, SVG))
             picture: bytes | str | None = None
             if media_type == PNG:
                 picture = await loop.run_in_executor(service.workers, answers.drawn, aligned)
@@ -208,21 +208,3 @@ async def _answer(
     )
     body = answer.model_dump_json(exclude_unset=True)
     return Response(body, headers=headers, media_type="application/json")
-
-
-def _preferred(accept: str) -> str:
-    """Which of the media types an Accept header ranks first (RFC 9110, 12.5.1)."""
-    ranges: dict[str, float] = {}
-    for entry in accept.lower().split(","):
-        media_range, *parameters = (part.strip() for part in entry.split(";"))
-        values = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
-        with suppress(ValueError):
-            ranges[media_range] = float(values[0]) if values else 1.0
-
-    def quality(media_type: str) -> float:
-        """By the most specific range that names it."""
-        kind = media_type.split("/")[0]
-        named = (r for r in (media_type, f"{kind}/*", "*/*") if r in ranges)
-        return ranges.get(next(named, ""), 0.0)
-
-    return max((JSON, PNG, SVG), key=quality)

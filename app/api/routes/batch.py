@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from app.api import answers
+from app.api.accept import preferred
 from app.api.disconnects import unless_disconnected
 from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
 from app.api.parameters import chosen_model, refuse_repeated, with_fields
@@ -80,7 +81,7 @@ async def align_batch(request: Request, query: Annotated[FaceQuery, Query()]) ->
         model = answers.model_brief(service.models.get(query.model).checkpoint)
         held.enter_context(service.intake.place())
         batch = _Batch(service, query, uploads.images, time.monotonic() + seconds)
-        if NDJSON in request.headers.get("accept", "").lower():
+        if preferred(request.headers.get("accept", ""), ("application/json", NDJSON)) == NDJSON:
             return _Lines(batch.items(), held.pop_all())
         images = await unless_disconnected(request, batch.all_items())
     answer = BatchResponse(request_id=request.state.request_id, model=model, images=images)
@@ -156,6 +157,7 @@ class _Batch:
             refusal: RequestError = DeadlineExceeded("No answer for this photograph in time.")
         except Exception as error:
             refusal = as_request_error(error) or _unexpected(error)
+        self._service.metrics.errors.labels(refusal.code).inc()
         return BatchItem(
             index=index, filename=filename, status=refusal.status, error=_item_error(refusal)
         )

@@ -16,6 +16,7 @@ from app.api.routes.batch import _Batch, _Lines
 from app.api.schemas import BatchItem, FaceQuery
 from app.api.upload import NamedImage
 from app.errors import QueueFull
+from app.metrics import Metrics
 from lwbafa.types import Pixels
 from tests.app.api.test_align import SENT_BACK_PX, align, points
 from tests.conftest import encode, running_server
@@ -84,6 +85,27 @@ def test_lines_come_as_an_array_would(client: httpx.Client, astronaut_jpeg: byte
         assert response.headers["content-type"].startswith("application/x-ndjson")
         lines = [json.loads(line) for line in response.iter_lines()]
     assert [(line["index"], line["status"]) for line in lines] == [(0, 200), (1, 415), (2, 200)]
+
+
+def test_lines_that_are_not_wanted_are_not_sent(
+    client: httpx.Client, astronaut_jpeg: bytes
+) -> None:
+    for accept in "application/x-ndjson;q=0, */*", "application/json, application/x-ndjson;q=0.5":
+        response = client.post(
+            "/v1/align/batch", files=[part(astronaut_jpeg)], headers={"Accept": accept}
+        )
+        assert response.headers["content-type"] == "application/json"
+
+
+def test_failed_photographs_are_counted_by_code(client: httpx.Client) -> None:
+    def counted() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        name = 'lwbafa_errors_total{code="empty_body"} '
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+    before = counted()
+    batch(client, part(b""), part(b""))
+    assert counted() == before + 2
 
 
 @pytest.mark.parametrize(
@@ -215,7 +237,10 @@ async def test_photographs_are_not_refused_for_the_room_that_their_own_batch_tak
     room: int, status: int
 ) -> None:
     service: Any = SimpleNamespace(
-        models={None: None}, settings=SimpleNamespace(max_request_faces=32), worker_count=8
+        models={None: None},
+        metrics=Metrics(),
+        settings=SimpleNamespace(max_request_faces=32),
+        worker_count=8,
     )
     crowds = _Crowds(service, FaceQuery(), [NamedImage(None, b"x")] * 20, float("inf"))
     crowds.room = room
