@@ -11,6 +11,7 @@ from threading import Lock
 from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lwbafa.checkpoint import Checkpoint
 from lwbafa.detection import Detection
@@ -138,7 +139,8 @@ class FaceAligner:
         return [
             AlignedFace(
                 landmarks=crop.to_image(alignment.points),
-                scores=alignment.scores,
+                scores=self._scores(alignment.map_values),
+                map_values=alignment.map_values,
                 heatmap=alignment.heatmap,
                 crop=crop,
                 pixels=pixels,
@@ -151,6 +153,11 @@ class FaceAligner:
                 prepared.boxes, prepared.crops, prepared.pixels, alignments, strict=True
             )
         ]
+
+    def _scores(self, map_values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities, or without a calibration the values themselves."""
+        calibration = self.checkpoint.calibration
+        return map_values if calibration is None else calibration.probabilities(map_values)
 
     def _detect(
         self, photograph: Photograph, timings: Timings, detection_px: int | None

@@ -34,9 +34,9 @@ class Model:
 class Face:
     """One face, in pixels of the upright photograph; (0, 0) is the centre of the top left pixel.
 
-    `landmarks` N×2 float64 in the markup's order, never clamped; `scores` N float32, 0 to 1, NaN
-    where a landmark has none; `score` their mean; `box_score` the detector's, None for a caller's
-    box.
+    `landmarks` N×2 float64 in the markup's order, never clamped; `scores` N float32, 0 to 1, the
+    probability that each is right, NaN where a landmark has none; `score` their mean; `box_score`
+    the detector's, None for a caller's box.
     """
 
     landmarks: NDArray[np.float64]

@@ -5,11 +5,13 @@ Beside them may lie the same network as OpenVINO models: in int8, made by
 """
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lwbafa.calibration import Calibration
 from lwbafa.errors import LoadError
 from lwbafa.imaging.crop import CROP_SCALE
 from lwbafa.markups import MARKUPS, Markup
@@ -21,6 +23,8 @@ EngineName = str
 """One of `lwbafa.engine.choose.ENGINES`, as manifests, settings and command lines call it."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+logger = logging.getLogger(__name__)
 
 MOST_NME_LOSS = 0.01
 MOST_HEATMAP_DIFFERENCE = 0.01
@@ -105,6 +109,7 @@ class Manifest(_Record):
     fp32_model: OpenVinoFiles | None = None
     int8_model: OpenVinoFiles | None = None
     engines: tuple[EngineCheck, ...] = ()
+    calibration: Calibration | None = None
 
     def keeps_accuracy(self, engine: EngineName) -> bool:
         """Whether an engine was measured and loses next to nothing against eager fp32."""
@@ -124,12 +129,16 @@ class Manifest(_Record):
 
 
 class Checkpoint:
-    """A checkpoint folder whose files are what its manifest states."""
+    """A checkpoint folder whose files are what its manifest states.
+
+    `calibration` makes its map values probabilities; None if none was fitted for these weights.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self._folder = folder
         self.manifest = manifest
         self.markup: Markup = MARKUPS[manifest.markup]
+        self.calibration = _fitting_calibration(manifest)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -198,6 +207,22 @@ def _read_verified(path: Path, sha256: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise LoadError(f"checkpoint {path} does not have the sha256 that its manifest states")
     return data
+
+
+def _fitting_calibration(manifest: Manifest) -> Calibration | None:
+    """The manifest's calibration, unless it is of other weights: better none than a wrong one."""
+    found = manifest.calibration
+    if found is None:
+        why = "has no calibration"
+    elif found.weights_sha256 != manifest.sha256:
+        why = "has the calibration of other weights, which is left out"
+    elif len(found.biases) != MARKUPS[manifest.markup].landmark_count:
+        why = "has the calibration of another markup, which is left out"
+    else:
+        return found
+    advice = "scores are the boundary map's values until `python -m training calibrate` has run"
+    logger.warning("checkpoint %s %s: %s", manifest.name, why, advice)
+    return None
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -23,16 +23,19 @@ from lwbafa.types import FaceBox, Pixels
 class AlignedFace:
     """One face, in pixels of the upright photograph; (0, 0) is the centre of the top left pixel.
 
-    `landmarks` N×2 float64 in the markup's order, never clamped; `scores` N float32, the heatmap of
-    each landmark's own boundaries at the point, 0 to 1, NaN for points on no boundary; `heatmap`
-    uint8, the boundaries merged over `crop`, 255 for certain; `pixels` S×S×3, what the network read
-    of the crop; `box` around the landmarks as the detector found it or the caller gave it,
-    `box_score` the detector's, None for a caller's box; `picture_size` the photograph's width and
-    height. Pose, openings and points raise KeyError for a markup that does not tell them.
+    `landmarks` N×2 float64 in the markup's order, never clamped; `scores` N float32, each point's
+    probability to lie within 5 % of the inter-ocular distance of its true place; `map_values` N
+    float32, the heatmap of each landmark's own boundaries at the point, 0 to 1, NaN for points on
+    no boundary: the scores too where the checkpoint has no calibration; `heatmap` uint8, the
+    boundaries merged over `crop`, 255 for certain; `pixels` S×S×3, what the network read of the
+    crop; `box` around the landmarks as the detector found it or the caller gave it, `box_score` the
+    detector's, None for a caller's box; `picture_size` the photograph's width and height. Pose,
+    openings and points raise KeyError for a markup that does not tell them.
     """
 
     landmarks: NDArray[np.float64]
     scores: NDArray[np.float32]
+    map_values: NDArray[np.float32]
     heatmap: NDArray[np.uint8]
     crop: Crop
     pixels: Pixels
@@ -43,7 +46,7 @@ class AlignedFace:
 
     @property
     def score(self) -> float:
-        """The mean of the landmarks' scores, 0 to 1."""
+        """The mean of the landmarks' scores: the share that is probably right."""
         return float(np.nanmean(self.scores))
 
     def group(self, name: str) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ class AlignedLike(Protocol):
 
     @property
     def score(self) -> float:
-        """0 to 1; low for what is no face any more."""
+        """The share of points that is probably right; low for what is no face any more."""
 
     def group(self, name: str) -> NDArray[np.float64]:
         """The landmarks n×2 of a group."""
@@ -99,7 +99,7 @@ class Tracker(Generic[FaceT]):
         self,
         align: Align[FaceT],
         detect_every: int = 30,
-        min_score: float = 0.4,
+        min_score: float = 0.3,
         min_cutoff: float = 1.0,
         beta: float = 5.0,
     ) -> None:

@@ -135,6 +135,30 @@ def quantise(**options: Any) -> None:
 @main.command()
 @checkpoint
 @data
+@click.option("--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    help="Faces to fit on, below the data's folder; may be given again. By default the markup's.",
+)
+@click.option(
+    "--test-source",
+    "test_sources",
+    multiple=True,
+    help="Faces to measure on; may be given again. By default the markup's.",
+)
+@click.option("--diagram", type=FILE, help="Draw the reliability diagram into this PNG.")
+def calibrate(**options: Any) -> None:
+    """Fit what makes a checkpoint's scores probabilities; to be run after new weights."""
+    from training.calibrate import calibrate
+
+    calibrate(**options)
+
+
+@main.command()
+@checkpoint
+@data
 @test_sources
 def measure_engines(**options: Any) -> None:
     """Convert and measure every CPU engine of a checkpoint again, under the same weights."""

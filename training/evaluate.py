@@ -14,6 +14,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from lwbafa.aligner import FaceAligner
+from lwbafa.calibration import RIGHT_WITHIN
 from lwbafa.checkpoint import Accuracy
 from lwbafa.detection import FaceDetector
 from lwbafa.engine.choose import EngineOptions
@@ -25,6 +26,7 @@ from training.datasets import WFLW_ATTRIBUTES, Face, load_faces
 from training.errors import DatasetError
 from training.metrics import auc, failure_rate, landmark_errors
 from training.pictures import draw_curves, face_tile, sheet, write_picture
+from training.reliability import Judged, table
 from training.strata import by_opening, by_pose
 
 BATCH = 8
@@ -54,8 +56,7 @@ class BoxResult(NamedTuple):
 
     def accuracy(self, dataset: str) -> Accuracy:
         """The row that a manifest holds. Raises DatasetError without faces."""
-        if not self.faces:
-            raise DatasetError(f"{dataset}: no face to measure from the {self.box} box")
+        self._refuse_if_empty(dataset)
         errors = [measured.nme for measured in self.faces]
         return Accuracy(
             dataset=dataset,
@@ -66,6 +67,17 @@ class BoxResult(NamedTuple):
             failure_rate_percent=round(100 * failure_rate(errors), 2),
             auc=round(auc(errors), 4),
         )
+
+    def judged(self, *, map_values: bool = False) -> Judged:
+        """The scores that were answered, or the map values behind them. Raises DatasetError."""
+        self._refuse_if_empty("scores")
+        answers = [m.answer.map_values if map_values else m.answer.scores for m in self.faces]
+        errors = np.stack([measured.errors for measured in self.faces])
+        return Judged(self.box, np.stack(answers), errors <= RIGHT_WITHIN)
+
+    def _refuse_if_empty(self, what: str) -> None:
+        if not self.faces:
+            raise DatasetError(f"{what}: no face to measure from the {self.box} box")
 
 
 class BoxedFaces(NamedTuple):
@@ -190,6 +202,8 @@ def evaluate(
     truths = [m.face.landmarks for m in by_landmarks.faces]
     answers = [m.answer.landmarks for m in by_landmarks.faces]
     print(rows, by_group(results, markup), sep="\n\n", end="\n\n")
+    scores = "map values" if aligner.checkpoint.calibration is None else "calibrated"
+    print(table({scores: [result.judged() for result in results]}, markup), end="\n\n")
     print("From the landmarks' box:", end="\n\n")
     print(by_opening(truths, answers, markup), end="\n\n")
     print(by_pose(truths, [m.nme for m in by_landmarks.faces], markup))

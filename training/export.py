@@ -1,7 +1,7 @@
 """Turn a finished training run into a checkpoint folder, with its accuracy measured.
 
 Writes `model.safetensors`, the OpenVINO model in single precision and `manifest.json`. Quantising
-adds the int8 model, and people write the model card.
+adds the int8 model, calibrating makes scores probabilities, and people write the model card.
 """
 
 import hashlib
@@ -60,6 +60,9 @@ def export(
         (folder / manifest.weights_file).write_bytes(weights)
         write_manifest(folder, manifest)
         convert_and_measure(folder, faces, ", ".join(test_sources))
+    print(
+        f"Its scores mean little until `python -m training calibrate --checkpoint {out}` has run."
+    )
 
 
 def _weights(path: Path, recipe: Path, trained: Recipe) -> bytes:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api.face_details import details, normalized
+from app.api.face_details import details, normalized, rounded_score
 from app.api.schemas import (
     BoundaryOut,
     Box,
@@ -64,9 +64,9 @@ def _face(face: AlignedFace, photograph: Photograph, query: FaceQuery, chip: Pix
             score=None if face.box_score is None else round(face.box_score, 4),
             source="caller" if face.box_score is None else "detector",
         ),
-        score=_score(face.score),
+        score=rounded_score(face.score),
         landmarks=[
-            Landmark(x=round(x, 3), y=round(y, 3), score=_score(score))
+            Landmark(x=round(x, 3), y=round(y, 3), score=rounded_score(score))
             for (x, y), score in zip(points.tolist(), face.scores, strict=True)
         ],
         **details(face, photograph, query, chip),
@@ -108,6 +108,7 @@ def model_brief(checkpoint: Checkpoint) -> ModelBrief:
         version=manifest.version,
         markup=manifest.markup,
         sha256=manifest.sha256,
+        calibrated=checkpoint.calibration is not None,
         groups={name: list(indices) for name, indices in checkpoint.markup.groups.items()},
     )
 
@@ -133,7 +134,3 @@ def _box(box: FaceBox) -> Box:
         width=round(box.width, 3),
         height=round(box.height, 3),
     )
-
-
-def _score(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 4)

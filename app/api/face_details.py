@@ -36,7 +36,14 @@ def details(
         asked["chip"] = _chip(face, query.chip, chip)
     if query.mask:
         asked["mask"] = _mask(face, photograph, query.frame)
+    if query.map_values:
+        asked["map_values"] = [rounded_score(value) for value in face.map_values]
     return asked
+
+
+def rounded_score(value: float) -> float | None:
+    """Four digits of a score or a map value; None for one that is not defined."""
+    return None if np.isnan(value) else round(float(value), 4)
 
 
 def _told(measure: Callable[[], Measure]) -> Measure | None:

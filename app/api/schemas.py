@@ -57,6 +57,9 @@ class FaceQuery(BaseModel):
         None, description="Also answer with each face cut out to this template, upright"
     )
     mask: bool = Field(False, description="Also answer with the hull of each face's landmarks")
+    map_values: bool = Field(
+        False, description="Also answer with the boundary heatmap's value at each landmark"
+    )
     units: Literal["pixel", "normalized"] = Field(
         "pixel",
         description="`normalized`: places in the answer are shares of the picture's width and "
@@ -107,8 +110,8 @@ class Landmark(BaseModel):
     x: float
     y: float
     score: float | None = Field(
-        description="Heatmap of the landmark's own boundaries at the point, 0 to 1; null for a "
-        "landmark that belongs to no boundary"
+        description="Probability that the point is right: within 5 % of the inter-ocular distance "
+        "of its true place. Of a model that is not `calibrated` its map value, which may be null"
     )
 
 
@@ -175,7 +178,9 @@ class Face(BaseModel):
     """One aligned face."""
 
     box: FaceBoxOut
-    score: float | None = Field(description="Mean of the landmarks' scores")
+    score: float | None = Field(
+        description="Mean of the landmarks' scores: the share of points that is probably right"
+    )
     landmarks: list[Landmark] = Field(description="In the markup's order")
     heatmap: Heatmap | None = Field(None, description="Only with `heatmap=true`")
     pose: FacePose | None = Field(None, description="Only with `pose=true`")
@@ -188,6 +193,11 @@ class Face(BaseModel):
     )
     chip: Chip | None = Field(None, description="Only with `chip=…`")
     mask: Mask | None = Field(None, description="Only with `mask=true`")
+    map_values: list[float | None] | None = Field(
+        None,
+        description="Only with `map_values=true`: the heatmap of each landmark's own boundaries at "
+        "the point, 0 to 1; null for a landmark that belongs to no boundary",
+    )
 
 
 class ImageInfo(BaseModel):
@@ -207,6 +217,7 @@ class ModelBrief(BaseModel):
     version: str
     markup: str
     sha256: str
+    calibrated: bool = Field(description="Whether scores are probabilities, not map values")
     groups: dict[str, list[int]] = Field(description="Landmark indices; left is the image's left")
 
 

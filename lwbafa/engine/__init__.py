@@ -13,13 +13,13 @@ from lwbafa.types import Pixels
 class Alignment(NamedTuple):
     """What the network says of one crop.
 
-    `points` N×2 float32, x and y in [0, 1] of the crop, unclamped; `scores` N float32 in [0, 1],
-    the boundary heatmap at each point, NaN for points on no boundary; `heatmap` S/4×S/4 uint8 for
-    crops of side S, the boundaries merged by maximum, 255 for 1.
+    `points` N×2 float32, x and y in [0, 1] of the crop, unclamped; `map_values` N float32, the
+    boundary heatmap at each point, 0 to 1, NaN for points on no boundary; `heatmap` S/4×S/4 uint8
+    for crops of side S, the boundaries merged by maximum, 255 for 1.
     """
 
     points: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    map_values: NDArray[np.float32]
     heatmap: NDArray[np.uint8]
 
 
@@ -52,5 +52,5 @@ class Engine(Protocol):
 
 
 def split(*answers: NDArray[Any]) -> list[Alignment]:
-    """A batch's points B×N×2, scores B×N and heatmaps B×64×64, face by face."""
+    """A batch's points B×N×2, map values B×N and heatmaps B×64×64, face by face."""
     return [Alignment(*face) for face in zip(*answers, strict=True)]

@@ -12,11 +12,11 @@ from lwbafa.checkpoint import Checkpoint
 from lwbafa.network.scored import ScoredNetwork
 
 OPSET = 18
-INPUT, OUTPUTS = "crops", ["points", "scores", "heatmaps"]
+INPUT, OUTPUTS = "crops", ["points", "map_values", "heatmaps"]
 
 
 def write_onnx(checkpoint: Checkpoint, path: Path) -> None:
-    """Write all that engines run, from pixels to scored landmarks, for batches of any size.
+    """Write all that engines run, from pixels to landmarks and map values, for batches of any size.
 
     `crops` uint8 B×S×S×3 (RGB) become what `ScoredNetwork` answers. What a caller has to know of
     the checkpoint is in the file's metadata. Raises LoadError, and OSError for the path.
@@ -51,7 +51,7 @@ def write_onnx(checkpoint: Checkpoint, path: Path) -> None:
 
 def metadata(checkpoint: Checkpoint) -> dict[str, str]:
     """What a caller has to know of a checkpoint."""
-    manifest = checkpoint.manifest
+    manifest, calibration = checkpoint.manifest, checkpoint.calibration
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -60,6 +60,7 @@ def metadata(checkpoint: Checkpoint) -> dict[str, str]:
         "groups": json.dumps(checkpoint.markup.groups),
         "box": manifest.box_convention.box,
         "crop_scale": str(manifest.box_convention.crop_scale),
+        "calibration": "null" if calibration is None else calibration.model_dump_json(),
         "data": manifest.training.data,
         "terms": manifest.training.terms,
     }

@@ -60,7 +60,7 @@ class QuickEngine:
     def __init__(self, checkpoint: Checkpoint) -> None:
         landmarks = checkpoint.markup.landmark_count
         self._points = np.full((landmarks, 2), 0.5, np.float32)
-        self._scores = np.ones(landmarks, np.float32)
+        self._map_values = np.ones(landmarks, np.float32)
         self._heatmap = np.zeros((checkpoint.manifest.input.size_px // 4,) * 2, np.uint8)
 
     def warm_up(self, max_batch: int) -> None:
@@ -69,7 +69,7 @@ class QuickEngine:
     def align(self, crops: Sequence[Pixels]) -> list[Alignment]:
         """The middle of every crop."""
         time.sleep(PASS_S)
-        return [Alignment(self._points, self._scores, self._heatmap) for _ in crops]
+        return [Alignment(self._points, self._map_values, self._heatmap) for _ in crops]
 
 
 class FaultyEngine:

@@ -49,6 +49,7 @@ def test_a_path_bytes_and_pixels_give_the_librarys_points(
         (face,) = client.align(source)
         assert np.abs(face.landmarks - expected.landmarks).max() < 0.5
         assert face.score == pytest.approx(expected.score, abs=0.02)
+        assert np.abs(face.scores - expected.scores).max() < 0.02
         assert face.box_score == pytest.approx(expected.box_score, abs=1e-3)
         assert face.group("left_eye").shape == (6, 2)
         assert face.as_dict().keys() == expected.as_dict().keys()

@@ -106,7 +106,7 @@ def test_a_face_that_leaves_the_picture_is_let_go() -> None:
 
 def test_doubtful_faces_are_not_followed() -> None:
     world = World((100, 100))
-    world.score = 0.3
+    world.score = 0.25
     assert Tracker(world.align).update(FRAME, 0) == []
     assert len(Tracker(world.align, min_score=0.2).update(FRAME, 0)) == 1
 

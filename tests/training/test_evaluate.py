@@ -11,6 +11,7 @@ from lwbafa.markups import MARKUP_68
 from lwbafa.types import FaceBox
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import Face, load_faces
+from training.errors import DatasetError
 from training.evaluate import (
     BoxResult,
     Measured,
@@ -30,7 +31,8 @@ def measured(error: float, *attributes: str) -> Measured:
     face = Face("any", np.zeros((64, 64, 3), np.uint8), points, frozenset(attributes))
     answer = AlignedFace(
         landmarks=points.astype(np.float64),
-        scores=np.zeros(68, np.float32),
+        scores=np.full(68, 0.5, np.float32),
+        map_values=np.zeros(68, np.float32),
         heatmap=np.zeros((64, 64), np.uint8),
         crop=Crop(32, 32, 64),
         pixels=np.zeros((256, 256, 3), np.uint8),
@@ -65,6 +67,15 @@ def test_attribute_subsets_are_rows_only_where_faces_carry_them(result: BoxResul
     rows = {line.split()[0]: line.split() for line in summary([result]).splitlines()[2:]}
     assert set(rows) == {"all", "blur", "pose"}
     assert rows["blur"][2:5] == ["2", "0", "9.50"]
+
+
+def test_points_within_a_twentieth_are_right_and_no_faces_are_an_error(result: BoxResult) -> None:
+    judged = result.judged()
+    assert judged.right.all(axis=1).tolist() == [True, True, False]
+    assert (judged.scores == 0.5).all()
+    assert (result.judged(map_values=True).scores == 0).all()
+    with pytest.raises(DatasetError, match="no face to measure from the detector box"):
+        BoxResult("detector", [], missed=1).judged()
 
 
 def test_every_group_has_a_row(result: BoxResult) -> None:

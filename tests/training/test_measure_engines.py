@@ -47,6 +47,7 @@ def answered(level: int) -> Measured:
     answer = AlignedFace(
         landmarks=points.astype(np.float64),
         scores=np.zeros(68, np.float32),
+        map_values=np.zeros(68, np.float32),
         heatmap=np.full((64, 64), level, np.uint8),
         crop=Crop(32, 32, 64),
         pixels=np.zeros((256, 256, 3), np.uint8),

@@ -55,6 +55,7 @@ EXAMPLE_ANSWER = {
         "version": "1.2.0",
         "markup": "300w-68",
         "sha256": "1e8344de…",
+        "calibrated": True,
         "groups": {"jaw": [0, 1, 2], "left_brow": [17, 18, 19, 20, 21]},
     },
     "image": {

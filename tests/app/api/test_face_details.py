@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 from app.api.face_details import _mask
+from lwbafa.aligner import FaceAligner
 from lwbafa.face import cut_chips
 from lwbafa.imaging.header import ImageHeader
 from lwbafa.imaging.photograph import Frame, Photograph
@@ -20,7 +21,7 @@ from lwbafa.types import Pixels
 from tests.app.api.test_align import JPEG, align, points
 
 SVG = "{http://www.w3.org/2000/svg}"
-DETAILS = ("pose", "openings", "quality", "five", "chip", "mask")
+DETAILS = ("pose", "openings", "quality", "five", "chip", "mask", "map_values")
 
 
 def picture(base64_png: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -44,6 +45,21 @@ def test_what_is_asked_for_is_answered(client: httpx.Client, astronaut_jpeg: byt
     assert left_eye == pytest.approx(eye, abs=0.01)
     assert left_eye[0] < nose[0] < right_eye[0]
     assert len(corners) == 2
+
+
+def test_map_values_are_the_librarys_and_scores_are_made_of_them(
+    client: httpx.Client, astronaut_jpeg: bytes
+) -> None:
+    answer = align(client, astronaut_jpeg, map_values=True)
+    (face,) = answer["faces"]
+    aligner = FaceAligner.load()
+    (expected,) = aligner.align(astronaut_jpeg)
+    assert face["map_values"] == pytest.approx(expected.map_values.tolist(), abs=0.01)
+    calibration = aligner.checkpoint.calibration
+    assert calibration is not None
+    assert answer["model"]["calibrated"] is True
+    scores = calibration.probabilities(np.array(face["map_values"], np.float32))
+    assert [point["score"] for point in face["landmarks"]] == pytest.approx(scores, abs=1e-3)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

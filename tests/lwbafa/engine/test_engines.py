@@ -54,7 +54,7 @@ def test_an_answer_does_not_depend_on_its_companions(engine: Engine, crops: list
     for i in (0, 3, 6, 7, 19, 20):
         alone = engine.align([many[i]])[0]
         assert np.abs(alone.points - together[i].points).max() * 256 <= 0.01
-        assert np.abs(alone.scores - together[i].scores).max() <= 0.001
+        assert np.abs(alone.map_values - together[i].map_values).max() <= 0.001
         assert np.abs(alone.heatmap.astype(int) - together[i].heatmap).max() <= 1
 
 

@@ -1,4 +1,4 @@
-"""Scores and merged heatmaps, from a network whose predictions are known."""
+"""Map values and merged heatmaps, from a network whose predictions are known."""
 
 from typing import Any
 
@@ -34,11 +34,11 @@ def aligned(markup: Markup, points: Tensor, heatmaps: Tensor) -> list[NDArray[An
     return [answer[1].numpy() for answer in answers]
 
 
-def test_a_score_is_its_own_boundaries_heatmap_at_the_point() -> None:
+def test_a_map_value_is_its_own_boundaries_heatmap_at_the_point() -> None:
     generator = torch.Generator().manual_seed(0)
     heatmaps = torch.rand(len(MARKUP_68.boundaries), 64, 64, generator=generator)
     points = torch.rand(68, 2, generator=generator) * 0.8 + 0.1
-    _, scores, _ = aligned(MARKUP_68, points, heatmaps)
+    _, map_values, _ = aligned(MARKUP_68, points, heatmaps)
     for landmark in range(68):
         x, y = points[landmark].numpy() * 64 - 0.5
         left, top = int(np.floor(x)), int(np.floor(y))
@@ -49,7 +49,7 @@ def test_a_score_is_its_own_boundaries_heatmap_at_the_point() -> None:
             @ [1 - fx, fx]
             for k in MARKUP_68.boundaries_of_landmark[landmark]
         ]
-        assert scores[landmark] == pytest.approx(max(values), abs=1e-4)
+        assert map_values[landmark] == pytest.approx(max(values), abs=1e-4)
 
 
 def test_heatmaps_are_merged_by_maximum_and_clamped() -> None:
@@ -61,14 +61,14 @@ def test_heatmaps_are_merged_by_maximum_and_clamped() -> None:
     assert (merged[10, 20], merged[30, 40], merged[50, 50]) == (128, 255, 0)
 
 
-def test_points_on_no_boundary_have_no_score() -> None:
+def test_points_on_no_boundary_have_no_map_value() -> None:
     heatmaps = torch.zeros(len(MARKUP_98.boundaries), 64, 64)
-    _, scores, _ = aligned(MARKUP_98, torch.full((98, 2), 0.5), heatmaps)
-    assert np.isnan(scores).nonzero()[0].tolist() == [96, 97]
+    _, values, _ = aligned(MARKUP_98, torch.full((98, 2), 0.5), heatmaps)
+    assert np.isnan(values).nonzero()[0].tolist() == [96, 97]
 
 
-def test_points_outside_the_crop_are_neither_clamped_nor_scored() -> None:
+def test_points_outside_the_crop_are_neither_clamped_nor_on_the_map() -> None:
     heatmaps = torch.ones(len(MARKUP_68.boundaries), 64, 64)
-    points, scores, _ = aligned(MARKUP_68, torch.full((68, 2), 1.5), heatmaps)
+    points, values, _ = aligned(MARKUP_68, torch.full((68, 2), 1.5), heatmaps)
     assert (points == 1.5).all()
-    assert (scores == 0).all()
+    assert (values == 0).all()
