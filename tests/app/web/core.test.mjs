@@ -173,7 +173,7 @@ test("faces are told with what the answer has of them", () => {
   ]);
   const followed = { ...face(0, 0.45), box: { ...face().box, score: null } };
   assert.deepEqual(core.facts(followed), ["score 0.45, doubtful", "100 × 100 px"]);
-  assert.equal(core.facts(face(0, 0.3))[0], "score 0.30, probably wrong");
+  assert.equal(core.facts(face(0, 0.25))[0], "score 0.25, probably wrong");
   assert.equal(core.facts(face(0, null))[0], "score –");
 });
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.cli import main
 from lwbafa import EngineOptions, FaceAligner, FaceBox
+from lwbafa.calibration import Calibration
 from lwbafa.checkpoint import Checkpoint
 from lwbafa.engine.choose import create_engine
 from lwbafa.imaging.crop import Crop
@@ -64,8 +65,10 @@ def test_it_answers_as_the_pytorch_engine_does(
 def test_it_says_what_it_is_and_is_valid(written: Path) -> None:
     model = onnx.load(written)
     onnx.checker.check_model(model, full_check=True)
-    manifest = Checkpoint.load(SHIPPED).manifest
+    checkpoint = Checkpoint.load(SHIPPED)
+    manifest = checkpoint.manifest
     about = {entry.key: entry.value for entry in model.metadata_props}
+    assert Calibration.model_validate_json(about.pop("calibration")) == checkpoint.calibration
     assert about.pop("groups") == json.dumps(MARKUP_68.groups)
     assert about == {
         "name": "lwbafa-300w68",
