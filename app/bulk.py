@@ -139,8 +139,11 @@ def _counted(rows: Iterable[Row], done: Counter[str]) -> Iterator[Row]:
 
 
 def _sum_up(done: Counter[str], left_out: str, out: Path | None) -> None:
-    counts = ", ".join(f"{done[name]} {name}" for name in ("pictures", "faces", "failed"))
-    click.echo(f"{counts}: {out or 'beside the pictures'}", err=True)
+    pictures, faces = (
+        f"{done[name]} {name if done[name] != 1 else name[:-1]}" for name in ("pictures", "faces")
+    )
+    where = out or "beside the pictures"
+    click.echo(f"{pictures}, {faces}, {done['failed']} failed: {where}", err=True)
     if left_out:
         click.echo(left_out, err=True)
 
