@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from lwbafa.bulk.part import PartFile
 from lwbafa.bulk.pts import already_there, write_pts_files
 from lwbafa.bulk.rows import Align, Row
 from lwbafa.bulk.run import align_all
-from lwbafa.bulk.sources import Source, find_sources
+from lwbafa.bulk.sources import Source, find_sources, left_out_of
 from lwbafa.bulk.video import frame_count
 from lwbafa.checkpoint import Accuracy, Checkpoint
 from lwbafa.cpus import granted_cpus
@@ -75,13 +76,15 @@ def run(
         try:
             with PartFile(part_path, settings) as part:
                 _align(sources, aligner.align, part, workers or _usual_workers(url), draw)
-                rows = part.rows(source.name for source in sources)
+                done = Counter[str]()
+                rows = _counted(part.rows(source.name for source in sources), done)
                 if write is None:
                     write_pts_files(rows, sources, out)
                 elif out is not None:
                     with written_aside(out) as file:
                         write(rows, file, MARKUPS[aligner.markup])
                 part.remove()
+                _sum_up(done, left_out_of(named), out)
                 return 1 if part.failed else 0
         except PartMismatch as error:
             raise click.UsageError(str(error)) from error
@@ -127,6 +130,24 @@ def _align(
 
         align_all(sources, align, part, workers=workers, draw=draw, on_row=on_row)
     _name(failures)
+
+
+def _counted(rows: Iterable[Row], done: Counter[str]) -> Iterator[Row]:
+    for row in rows:
+        done["pictures"] += 1
+        done["faces"] += len(row["faces"])
+        done["failed"] += row["status"] != "ok"
+        yield row
+
+
+def _sum_up(done: Counter[str], left_out: str, out: Path | None) -> None:
+    pictures, faces = (
+        f"{done[name]} {name if done[name] != 1 else name[:-1]}" for name in ("pictures", "faces")
+    )
+    where = out or "beside the pictures"
+    click.echo(f"{pictures}, {faces}, {done['failed']} failed: {where}", err=True)
+    if left_out:
+        click.echo(left_out, err=True)
 
 
 def _name(failures: list[Row]) -> None:

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,9 @@ PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
 """What is read frame by frame."""
+
+UNREAD = frozenset({".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".jxl", ".tif", ".tiff"})
+"""Pictures that are left out of folders, which whoever has some should know."""
 
 
 class Source(NamedTuple):
@@ -42,18 +45,19 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
     roots: set[str] = set()
     found: dict[str, Path] = {}
     for name in named:
-        paths = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
+        paths = _paths_of(name)
         if not paths:
             raise NoSources(f"there is no file, no folder and no match of {name}")
         for text in paths:
             path = Path(text)
             roots.add(str(_root(name, path)))
-            for file in sorted(_files_in(path)) if path.is_dir() else [path]:
+            for file in sorted(_files_in(path, PICTURES | VIDEOS)) if path.is_dir() else [path]:
                 absolute = Path(os.path.abspath(file))  # noqa: PTH100 - links stay as they are
                 if without is None or not absolute.is_relative_to(without.absolute()):
                     found.setdefault(str(absolute), file)
     if not found:
-        raise NoSources("there are no pictures and no videos in what was named")
+        nothing = "there are no pictures and no videos in what was named"
+        raise NoSources("; ".join(filter(None, (nothing, left_out_of(named)))))
     common = os.path.commonpath([os.path.abspath(root) for root in roots])  # noqa: PTH100
     places = {key: Path(os.path.relpath(key, common)) for key in found}
     stems = Counter(place.with_suffix("") for place in places.values())
@@ -63,12 +67,26 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
     ]
 
 
+def left_out_of(named: Sequence[str]) -> str:
+    """Which pictures `find_sources` leaves out of the folders named, for people; often nothing."""
+    folders = {Path(path) for name in named for path in _paths_of(name) if Path(path).is_dir()}
+    files = {file for folder in folders for file in _files_in(folder, UNREAD)}
+    counts = Counter(file.suffix.lower() for file in files)
+    told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    return f"left out: {told}; convert them to JPEG, PNG or WebP" if told else ""
+
+
 def place_of(source: Source, frame: int | None, face: int = 0) -> Path:
     """Where a picture's, a frame's or a further face's own file lies, without its suffix."""
     name = source.place.name
     name += "" if frame is None else f".frame{frame:06d}"
     name += f".face{face + 1}" if face else ""
     return source.place.with_name(name)
+
+
+def _paths_of(name: str) -> list[str]:
+    """The path named, or all that match a glob."""
+    return [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
 
 
 def _text(path: Path) -> str:
@@ -85,11 +103,11 @@ def _root(name: str, path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _files_in(folder: Path) -> Iterator[Path]:
-    """Pictures and videos of a folder and its folders, hidden ones left out."""
+def _files_in(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
+    """Files of some suffixes of a folder and its folders, hidden ones left out."""
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in PICTURES | VIDEOS and path.is_file():
+        if not hidden and path.suffix.lower() in suffixes and path.is_file():
             yield path
 
 

@@ -17,8 +17,11 @@ from lwbafa.types import FaceBox, Pixels
 LOOK_PX = 256
 """Side of the square in which the whole picture is looked at again."""
 
-FAR_SIDE, TURNED_SIDE = 2.4, 1.3
-"""Of that square, over the picture's longer side: from afar, and turned."""
+FAR_SIDE, NEARER_SIDE, TURNED_SIDE = 2.4, 1.6, 1.3
+"""Of that square, over the picture's longer side: from afar, less far, and turned.
+
+A face of which only a part is in the picture is not always seen from afar, but nearer.
+"""
 
 LARGE = 0.5
 """Of the picture's shorter side: faces larger than that are looked at from afar."""
@@ -82,11 +85,11 @@ class FaceSearch:
     def _search(self, image: Pixels, in_tiles: bool) -> list[Detection]:
         found = self.detector.detect(image)
         if self._may_be_too_large(found, image):
-            found = _merged(self._from_afar(image), found)
+            found = _merged(self._from_afar(image, FAR_SIDE), found)
         if in_tiles:
             found = self._with_small(image, found)
         if not found:
-            found = self._turned(image)
+            found = self._from_afar(image, NEARER_SIDE) or self._turned(image)
         return self._leveled(image, found)
 
     def _may_be_too_large(self, found: Sequence[Detection], image: Pixels) -> bool:
@@ -95,10 +98,10 @@ class FaceSearch:
         largest = max((_side(face) for face in found), default=0.0)
         return fine or not found or largest > LARGE * min(height, width)
 
-    def _from_afar(self, image: Pixels) -> list[Detection]:
+    def _from_afar(self, image: Pixels, side: float) -> list[Detection]:
         """The large faces, as seen with a black border around the picture."""
         least = 0.8 * LARGE * min(image.shape[:2])
-        seen = self._look(image, _whole(image, FAR_SIDE), LOOK_PX)
+        seen = self._look(image, _whole(image, side), LOOK_PX)
         return [face for face in seen if _side(face) > least]
 
     def _with_small(self, image: Pixels, found: list[Detection]) -> list[Detection]:

@@ -54,10 +54,12 @@ def test_a_folder_becomes_rows_that_say_what_the_library_says(folder: Path) -> N
 
 def test_a_file_that_fails_is_named_and_the_status_is_1(folder: Path) -> None:
     (folder / "bad.jpg").write_text("no picture")
+    (folder / "telephone.HEIC").touch()
     out = folder.parent / "points"
     ended = lwbafa("align", folder, "--out", out)
     assert ended.exit_code == 1
     assert "bad.jpg: unsupported_media_type: The bytes are not a" in ended.stderr
+    assert f"\n3 pictures, 2 faces, 1 failed: {out}\nleft out: 1 .heic; convert" in ended.stderr
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
         "deep/face.pts",
         "face.pts",

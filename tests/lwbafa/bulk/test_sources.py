@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lwbafa.bulk.sources import find_sources, place_of
+from lwbafa.bulk.sources import find_sources, left_out_of, place_of
 from lwbafa.errors import NoSources
 
 
@@ -51,6 +51,18 @@ def test_what_is_not_there_is_said(folder: Path) -> None:
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder: Path) -> None:
     (folder / "a[1].jpg").touch()
     assert names("a[1].jpg") == ["a[1].jpg"]
+
+
+def test_pictures_that_are_not_read_are_told_of(folder: Path) -> None:
+    assert left_out_of(["a", "b"]) == ""
+    for name in ("a/1.heic", "a/2.HEIC", "a/deep/3.tif", "a/.hidden/4.heic", "c/5.avif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert left_out_of(["a", "a/deep"]) == (
+        "left out: 2 .heic, 1 .tif; convert them to JPEG, PNG or WebP"
+    )
+    with pytest.raises(NoSources, match=r"no pictures and no videos .*; left out: 1 \.avif;"):
+        find_sources(["c"])
 
 
 def test_what_a_run_draws_is_no_source(folder: Path) -> None:

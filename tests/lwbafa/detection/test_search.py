@@ -93,6 +93,23 @@ def test_what_is_found_from_afar_lies_in_the_picture_that_was_given() -> None:
     assert face.box.roll_degrees == 0
 
 
+class OnlyNear(OnlyUnder):
+    """One that sees faces from a distance at which much of them is in its picture, and no less."""
+
+    def detect(self, image: Pixels) -> list[Detection]:
+        seen = super().detect(image)
+        return [face for face in seen if face.box.width > 0.5 * len(image)]
+
+
+def test_what_is_too_small_from_afar_is_found_nearer() -> None:
+    white = np.full((600, 600, 3), 255, np.uint8)
+    detector = OnlyNear()
+    (face,) = FaceSearch(detector).detect(white)
+    assert face.box[:4] == pytest.approx((0, 0, 600, 600), abs=12)
+    assert face.box.roll_degrees == 0
+    assert detector.looks == 3
+
+
 def test_a_clear_face_costs_one_look() -> None:
     detector = OnlyUnder()
     picture = np.zeros((600, 600, 3), np.uint8)
