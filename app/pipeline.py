@@ -67,15 +67,17 @@ class Pipeline:
         and batching.
         """
         model, timings, size = request.model, request.timings, len(request.data)
-        self.preparation.refuse_if_late(model.batcher, request.deadline, size)
-        photograph, prepared = await self.preparation.run(
-            partial(self._prepare, request), size, request.deadline
-        )
-        self.preparation.observe_faces(len(prepared.pixels))
-        if not prepared.pixels:
-            return AlignedPhotograph(photograph, [], prepared.found)
+        preparation = self.preparation
+        expected = preparation.refuse_if_late(model.batcher, request.deadline, size)
         in_time = request.deadline - FINISHING_S
-        completed = await model.batcher.submit(prepared.pixels, deadline=in_time)
+        with preparation.learning(expected, request.deadline):
+            photograph, prepared = await preparation.run(
+                partial(self._prepare, request), size, request.deadline
+            )
+            preparation.observe_faces(len(prepared.pixels))
+            if not prepared.pixels:
+                return AlignedPhotograph(photograph, [], prepared.found)
+            completed = await model.batcher.submit(prepared.pixels, deadline=in_time)
         timings.seconds["queue"] = max(face.queued_s for face in completed)
         timings.seconds["network"] = max(face.ran_s for face in completed)
         with timings.stage("map_back"):

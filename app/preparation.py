@@ -8,9 +8,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,6 +22,12 @@ Prepared = TypeVar("Prepared")
 
 REMEMBERED = 50
 """Photographs whose times and faces the estimates remember."""
+
+KEPT = 0.9
+"""The share of photographs that an estimate is to be long enough for."""
+
+MOST_SLACK = 2.0
+"""No queue is to be refused for a few photographs of far more faces than most."""
 
 
 @dataclass(eq=False)
@@ -40,6 +46,30 @@ class _Task:
         return self.seconds if self.begun is None else max(0.0, self.seconds - (now - self.begun))
 
 
+class Slack:
+    """How much longer than expected it takes until answers are there.
+
+    An estimate by means is too short for half of those that are just taken: their work is done in
+    vain. So what counts is what most keep, by the last ones.
+    """
+
+    def __init__(self) -> None:
+        self._ratios: deque[float] = deque(maxlen=REMEMBERED)
+
+    def observe(self, expected_s: float, took_s: float) -> None:
+        """Learn from one answer."""
+        if expected_s > 0:
+            self._ratios.append(took_s / expected_s)
+
+    @property
+    def factor(self) -> float:
+        """What to multiply an estimate by: at least 1, and no more than odd photographs justify."""
+        if not self._ratios:
+            return 1.0
+        most = sorted(self._ratios)[int(KEPT * (len(self._ratios) - 1))]
+        return min(max(1.0, most), MOST_SLACK)
+
+
 class Preparation:
     """Runs work on the workers, and tells how long what waits for them will take.
 
@@ -52,6 +82,7 @@ class Preparation:
         self._sizes: deque[int] = deque(maxlen=REMEMBERED)
         self._tasks: list[_Task] = []
         self._faces = 1.0
+        self._slack = Slack()
 
     def expected_wait_s(self) -> float:
         """Seconds until a photograph that comes now is begun."""
@@ -60,26 +91,43 @@ class Preparation:
             return 0.0
         return sum(task.left_s(now) for task in self._tasks) / self._count
 
-    def refuse_if_late(self, batcher: Batcher, deadline: float, size: int | None = None) -> None:  # type: ignore[type-arg]
+    def refuse_if_late(self, batcher: Batcher, deadline: float, size: int | None = None) -> float:  # type: ignore[type-arg]
         """Raise QueueFull if a photograph of `size` bytes would be answered after `deadline`.
 
-        Without `size`, one that takes no time to prepare. An idle service always takes more, so
-        that a wrong estimate is corrected.
+        Else it is the seconds until its answer. Without `size`, of one that takes no time to
+        prepare. Where nobody waits all are taken, so that a wrong estimate is corrected.
         """
-        if not any(task.wanted for task in self._tasks):
-            return
-        now = time.monotonic()
         own = self._predict_s(size) if size else 0.0
         prepared = self.expected_wait_s() + own
         # Faces that are being prepared are before this one's in the network's queue.
         faces = math.ceil((len(self._tasks) + 1) * self._faces)
         last_pass = batcher.predict_s(math.ceil(self._faces))
         wait = max(prepared + last_pass, batcher.expected_wait_s(faces))
-        if now + wait > deadline:
+        busy = any(task.wanted for task in self._tasks) or batcher.queued
+        if busy and time.monotonic() + wait * self._slack.factor > deadline:
             raise QueueFull(
                 "The photographs that wait would take longer than the request's deadline allows.",
                 retry_after_s=wait,
             )
+        return wait
+
+    @contextmanager
+    def learning(self, expected_s: float, deadline: float) -> Iterator[None]:
+        """Learn how much longer than expected the block takes, or would have taken, to its end.
+
+        Of one whose caller leaves, and of one that fails, nothing is learnt.
+        """
+        began = time.monotonic()
+        try:
+            yield
+        except (QueueFull, DeadlineExceeded):
+            self._slack.observe(expected_s, deadline - began)
+            raise
+        except asyncio.CancelledError:
+            if time.monotonic() >= deadline:
+                self._slack.observe(expected_s, deadline - began)
+            raise
+        self._slack.observe(expected_s, time.monotonic() - began)
 
     async def run(self, work: Callable[[], Prepared], size: int, deadline: float) -> Prepared:
         """What `work` gives, run by a worker for a photograph of `size` bytes.

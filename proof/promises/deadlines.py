@@ -8,7 +8,7 @@ import numpy as np
 
 from proof.harness.open_loop import load, poisson
 from proof.harness.photographs import astronaut, photograph
-from proof.harness.target import Target, target
+from proof.harness.target import Target, percentile, target
 from proof.harness.wire import Caller, post
 from proof.promises.promises import Plan, Promise, at_least, at_most
 
@@ -19,6 +19,11 @@ CALLERS, CROWDS = 4, (16, 48)
 LARGE_PX = (4000, 6000)
 NOISE = 7.0
 """Brings an enlarged photograph to the size of a camera's JPEG."""
+
+MOST_LATE = 5.0
+"""Percent of those taken: an estimate is to be kept by most, and what is late cost others' time."""
+
+REFUSED_MS = 50.0
 
 FIRST_S = 2.0
 """Not counted: the service learns what the photographs cost."""
@@ -43,12 +48,22 @@ async def run(plan: Plan) -> list[Promise]:
             )
             counted = [s for s in samples if s.due_s >= min(FIRST_S, seconds / 2)]
             answered = sum(sample.status == 200 for sample in counted)
+            late = sum(sample.status == 504 for sample in counted)
+            refused = [sample.latency_s for sample in counted if sample.status == 429]
             others = [s.status for s in samples if s.status not in (200, 429, 504)]
             promises += [
                 at_least(
                     f"answered at {TIMES} × capacity, of capacity, deadlines of {deadline_ms} ms",
                     100 * TIMES * answered / len(counted), 90, "%", timed=True,
                     capacity_per_s=capacity,
+                ),
+                at_most(
+                    f"taken, but not in time, {deadline_ms} ms",
+                    100 * late / max(1, answered + late), MOST_LATE, "%", timed=True,
+                ),
+                at_most(
+                    f"refusals, p99, {deadline_ms} ms", 1000 * percentile(refused, 0.99),
+                    REFUSED_MS, "ms", timed=True, count=len(refused),
                 ),
                 at_most(f"neither answered nor told why, {deadline_ms} ms", len(others), 0),
             ]  # fmt: skip

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.errors import DeadlineExceeded, QueueFull
-from app.preparation import Preparation
+from app.errors import DeadlineExceeded, NotAnImage, QueueFull
+from app.preparation import MOST_SLACK, REMEMBERED, Preparation, Slack
 
 MB = 10**6
 
@@ -19,7 +19,7 @@ class Network:
 
     def __init__(self, pass_s: float = 0.0, wait_s: float = 0.0) -> None:
         self.pass_s, self.wait_s = pass_s, wait_s
-        self.asked = 0
+        self.asked = self.queued = 0
 
     def predict_s(self, items: int) -> float:
         return self.pass_s * items
@@ -196,3 +196,69 @@ def test_faces_are_learnt() -> None:
     for _ in range(300):
         preparation.observe_faces(8)
     assert preparation._faces == pytest.approx(8, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("took", "factor"),
+    [
+        ([], 1.0),
+        ([0.5] * 20, 1.0),
+        ([1.5] * 20, 1.5),
+        ([1.0] * 19 + [1.9], 1.0),
+        ([1.0] * 16 + [1.9] * 4, 1.9),
+        ([9.0] * 20, MOST_SLACK),
+        ([9.0] * 20 + [1.2] * REMEMBERED, 1.2),
+    ],
+    ids=["nothing", "too-long", "too-short", "one-odd", "some-odd", "all-odd", "forgotten"],
+)
+def test_an_estimate_is_lengthened_until_most_answers_keep_it(
+    took: list[float], factor: float
+) -> None:
+    slack = Slack()
+    for seconds in took:
+        slack.observe(1.0, seconds)
+    assert slack.factor == pytest.approx(factor)
+
+
+async def test_what_was_promised_too_early_before_is_refused(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    preparation = Preparation(executor, 1)
+    held = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+    network = Network(pass_s=0.5)
+    soon = time.monotonic() + 1.5
+    expected = preparation.refuse_if_late(network, soon, MB)  # type: ignore[arg-type]
+    assert expected == pytest.approx(1.0)
+    for _ in range(9):
+        with pytest.raises(DeadlineExceeded), preparation.learning(1.0, time.monotonic() + 1.7):
+            raise DeadlineExceeded("late")
+    with pytest.raises(QueueFull) as refused:
+        preparation.refuse_if_late(network, soon, MB)  # type: ignore[arg-type]
+    assert refused.value.retry_after_s == pytest.approx(1.0)
+    gate.set()
+    await held
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, NotAnImage])
+def test_nothing_is_learnt_of_who_leaves_and_of_what_fails(
+    executor: ThreadPoolExecutor, error: type[BaseException]
+) -> None:
+    preparation = Preparation(executor, 1)
+    with pytest.raises(error), preparation.learning(0.1, time.monotonic() + 9):
+        raise error("no photograph")
+    assert preparation._slack.factor == 1
+
+
+async def test_what_was_ended_at_its_deadline_counts_as_that_long(
+    executor: ThreadPoolExecutor,
+) -> None:
+    preparation = Preparation(executor, 1)
+
+    async def answer() -> None:
+        with preparation.learning(0.1, time.monotonic() + 0.15):
+            await asyncio.sleep(9)
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(answer(), 0.16)
+    assert preparation._slack.factor == pytest.approx(1.5, abs=0.05)
