@@ -18,7 +18,7 @@ from lwbafa.answers import Answer
 from lwbafa.errors import NoAnswer
 from lwbafa.types import Pixels
 from proof.harness import ROOT
-from tests.conftest import encode, running_server
+from tests.conftest import LITE, encode, running_server
 
 
 def lwbafa(*arguments: object) -> Result:
@@ -40,12 +40,12 @@ def folder(tmp_path: Path, astronaut: Pixels) -> Path:
 
 def test_a_folder_becomes_rows_that_say_what_the_library_says(folder: Path) -> None:
     out = folder.parent / "out.jsonl"
-    ended = lwbafa("align", folder, "--out", out, "--draw", folder / "drawn")
+    ended = lwbafa("align", folder, "--out", out, "--model", LITE, "--draw", folder / "drawn")
     assert ended.exit_code == 0, ended.stderr
     first, second = rows(out)
     assert first["file"] == (folder / "deep" / "face.jpg").as_posix()
     assert (first["width"], first["height"], second["width"]) == (512, 512, 150)
-    (face,) = FaceAligner.load().align(folder / "deep" / "face.jpg")
+    (face,) = FaceAligner.load(LITE).align(folder / "deep" / "face.jpg")
     assert first["faces"][0]["landmarks"][30]["x"] == pytest.approx(face.landmarks[30, 0], abs=0.5)
     assert len(second["faces"]) == 1
     assert (folder / "drawn" / "deep" / "face.png").stat().st_size > 100_000
@@ -56,7 +56,7 @@ def test_a_file_that_fails_is_named_and_the_status_is_1(folder: Path) -> None:
     (folder / "bad.jpg").write_text("no picture")
     (folder / "telephone.HEIC").touch()
     out = folder.parent / "points"
-    ended = lwbafa("align", folder, "--out", out)
+    ended = lwbafa("align", folder, "--out", out, "--model", LITE)
     assert ended.exit_code == 1
     assert "bad.jpg: unsupported_media_type: The bytes are not a" in ended.stderr
     assert f"\n3 pictures, 2 faces, 1 failed: {out}\nleft out: 1 .heic; convert" in ended.stderr
@@ -77,6 +77,8 @@ def test_a_run_that_is_killed_goes_on(folder: Path, astronaut: Pixels) -> None:
         str(folder),
         "--out",
         str(out),
+        "--model",
+        str(LITE),
         "--workers",
         "2",
     ]
@@ -87,7 +89,7 @@ def test_a_run_that_is_killed_goes_on(folder: Path, astronaut: Pixels) -> None:
     assert not out.exists()
     done = part.read_bytes().count(b"\n") - 1
     assert 0 < done < 8
-    other = lwbafa("align", folder, "--out", out, "--max-faces", 1)
+    other = lwbafa("align", folder, "--out", out, "--model", LITE, "--max-faces", 1)
     assert other.exit_code == 2
     assert "begun with other settings" in other.stderr
     assert lwbafa(*command[3:]).exit_code == 0
@@ -131,7 +133,7 @@ def test_a_service_aligns_as_the_library_does(folder: Path) -> None:
         options = ["--url", url, "--key", key, "--draw", folder.parent / "drawn"]
         ended = lwbafa("align", folder, "--out", there, *options)
         assert ended.exit_code == 1, ended.stderr
-    assert lwbafa("align", folder, "--out", here).exit_code == 1
+    assert lwbafa("align", folder, "--out", here, "--model", LITE).exit_code == 1
     for ours, theirs in zip(rows(here), rows(there), strict=True):
         assert ours.get("error") == theirs.get("error")
         assert (ours["file"], ours["width"]) == (theirs["file"], theirs["width"])

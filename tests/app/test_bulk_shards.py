@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from lwbafa.types import Pixels
 from proof.harness import ROOT
-from tests.conftest import encode
+from tests.conftest import LITE, encode
 
 
 def lwbafa(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["bulk", *map(str, arguments)])
+    return CliRunner().invoke(main, ["bulk", "--model", str(LITE), *map(str, arguments)])
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -43,7 +43,9 @@ def folder(tmp_path: Path, astronaut: Pixels) -> Path:
 def test_a_run_that_is_killed_goes_on_and_ends_with_a_summary(folder: Path) -> None:
     (folder / "bad.jpg").write_bytes((folder / "0.jpg").read_bytes()[:5000])
     out = folder.parent / "out"
-    arguments = ["bulk", str(folder), "--out", str(out), "--shard-size", "2"]
+    arguments = [
+        *("bulk", str(folder), "--out", str(out), "--shard-size", "2", "--model", str(LITE))
+    ]
     with subprocess.Popen(
         [sys.executable, "-m", "app.cli", *arguments], cwd=ROOT, stderr=subprocess.DEVNULL
     ) as process:

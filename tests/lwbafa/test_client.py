@@ -21,7 +21,7 @@ from lwbafa.imaging.photograph import Source
 from lwbafa.types import Pixels
 from proof.harness import ROOT
 from proof.harness.server import free_port
-from tests.conftest import encode, running_server
+from tests.conftest import LITE, encode, running_server
 
 KEY, ENTRY = new_key("tests")
 
@@ -44,7 +44,7 @@ def test_a_path_bytes_and_pixels_give_the_librarys_points(
     data = encode(astronaut, ".png")
     path = tmp_path / "face.png"
     path.write_bytes(data)
-    (expected,) = FaceAligner.load().align(astronaut)
+    (expected,) = FaceAligner.load(LITE).align(astronaut)
     for source in (path, str(path), data, astronaut):
         (face,) = client.align(source)
         assert np.abs(face.landmarks - expected.landmarks).max() < 0.5
@@ -69,7 +69,7 @@ def test_boxes_faces_and_models_are_asked_for(client: Client, astronaut: Pixels)
     assert answer.model == model
     drawn = client.draw(twice, boxes=[face.box for face in answer.faces])
     assert drawn.startswith(b"\x89PNG")
-    assert model.name == "lwbafa-300w68"
+    assert model.name == LITE.name
     assert len(client.align(astronaut, model=model.name)) == 1
 
 

@@ -18,7 +18,7 @@ from starlette.types import Message
 from app.api.upload import UploadMemory, read_upload
 from app.errors import RequestError, TooManyBytes, TooManyUploads
 from tests.app.api.raw import connect, head, metric, rest
-from tests.conftest import running_server
+from tests.conftest import LITE, running_server
 
 JPEG = {"Content-Type": "image/jpeg"}
 MAX_BYTES = 150_000
@@ -136,7 +136,7 @@ def test_a_part_named_image_is_the_picture_whatever_its_filename(
 
 def test_parameters_may_be_fields_of_the_form(url: str, astronaut_jpeg: bytes) -> None:
     boxes = json.dumps(12 * [[180.125, 90.125, 90.125, 88.125]])
-    fields = {"boxes": boxes, "frame": "stored", "heatmap": "true", "model": "lwbafa-300w68"}
+    fields = {"boxes": boxes, "frame": "stored", "heatmap": "true", "model": LITE.name}
     files = {"image": astronaut_jpeg}
     form = httpx.post(f"{url}/v1/align", data=fields, files=files, timeout=60).json()
     query = httpx.post(f"{url}/v1/align", params=fields, files=files, timeout=60).json()
