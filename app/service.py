@@ -21,7 +21,7 @@ from lwbafa.aligner import FaceAligner
 from lwbafa.checkpoint import Checkpoint
 from lwbafa.cpus import granted_cpus
 from lwbafa.detection.choose import DetectorOptions, create_detector
-from lwbafa.engine import Engine
+from lwbafa.engine import Engine, OverlappingEngine
 from lwbafa.engine.choose import EngineOptions, create_engine
 from lwbafa.imaging.header import ImageLimits
 
@@ -120,6 +120,7 @@ class Service:
             engine.align,
             max_batch=self.settings.max_batch_faces,
             max_queue=self.settings.max_queue_faces,
+            begin=engine.begin if isinstance(engine, OverlappingEngine) else None,
             prepare=partial(engine.warm_up, self.settings.max_batch_faces),
             on_batch=partial(self._observe, checkpoint.name),
         )

@@ -9,11 +9,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, NamedTuple
 
 from app.batching.device import Device
 from app.batching.jobs import Completed, Item, Job, Result, deliver
-from app.batching.runner import BatchLimit, BatchRunner, Outcome
+from app.batching.passes import Begin, Run
+from app.batching.runner import Attempt, BatchLimit, BatchRunner, Outcome
 from app.batching.time_model import BatchTimeModel
 from app.errors import DeadlineExceeded, InferenceFailed, NotReady, QueueFull
 
@@ -32,28 +34,48 @@ class BatchReport(NamedTuple):
     out_of_memory: int
 
 
+@dataclass(eq=False)
+class Flight(Generic[Item, Result]):
+    """A batch that the device was given: from when on, whose items, and how many more were not run.
+
+    `attempt` is None if there is nothing to run.
+    """
+
+    began: float
+    jobs: list[Job[Item, Result]]
+    attempt: Attempt[Item, Result] | None
+    dropped: int
+    late: int
+
+    def wait_for_room(self) -> bool:
+        """Wait until the device could have more; False if that is when this batch has ended."""
+        return self.attempt is not None and self.attempt.wait_for_room()
+
+
 class Batcher(Generic[Item, Result]):
     """Runs items from many callers through `run`, several at a time, in arrival order.
 
     `run` gets up to `max_batch` items and returns as many results in their order, or raises
-    MemoryError if the device has no room for that many, DeviceLost if it is of no more use. Only
-    the device's thread calls it, after `prepare`. `on_batch` hears of every pick-up, and of items
-    that are dropped before one.
+    MemoryError if the device has no room for that many, DeviceLost if it is of no more use. With
+    `begin`, the device gets the next batch before the last one ends, and `run` is for what failed.
+    Only the device's thread calls them, after `prepare`. `on_batch` hears of every pick-up, and of
+    items that are dropped before one.
     """
 
     def __init__(
         self,
         device: Device,
-        run: Callable[[Sequence[Item]], Sequence[Result]],
+        run: Run[Item, Result],
         *,
         max_batch: int,
         max_queue: int,
+        begin: Begin[Item, Result] | None = None,
         prepare: Callable[[], None] = lambda: None,
         on_batch: Callable[[BatchReport], None] = lambda report: None,
     ) -> None:
         self._device = device
         self._limit = BatchLimit(max_batch)
-        self._runner = BatchRunner(run, self._limit)
+        self._runner = BatchRunner(run, self._limit, begin)
         self._max_queue = max_queue
         self.prepare = prepare
         self._on_batch = on_batch
@@ -171,13 +193,13 @@ class Batcher(Generic[Item, Result]):
 
         As many as a batch holds, but no more than leave those before them in time.
         """
-        now, soonest = time.monotonic(), float("inf")
+        begins, soonest = self._device.free_from(), float("inf")
         batch: list[Job[Item, Result]] = []
         while self._queue and len(batch) < self._limit.items:
             deadline = self._queue[0].deadline
-            if now + self._times.predict(1) <= deadline:  # else it is late whatever the batch
+            if begins + self._times.predict(1) <= deadline:  # else it is late whatever the batch
                 soonest = min(soonest, deadline)
-            if batch and now + self._times.predict(len(batch) + 1) > soonest:
+            if batch and begins + self._times.predict(len(batch) + 1) > soonest:
                 break
             batch.append(self._queue.popleft())
         return batch
@@ -188,30 +210,57 @@ class Batcher(Generic[Item, Result]):
         self._queue.clear()
         return waiting
 
-    def process(self, batch: list[Job[Item, Result]]) -> None:
-        """Run a batch and deliver what came of it; for the device's thread."""
-        now = time.monotonic()
+    def begin(self, batch: list[Job[Item, Result]], beside: bool) -> Flight[Item, Result]:
+        """Give a batch to the device, `beside` one that has not ended; for the device's thread."""
+        now, begins = time.monotonic(), self._device.free_from()
         wanted = [job for job in batch if not job.future.cancelled()]
         # What cannot be in time is not run, unless nothing else is there: an estimate may be wrong.
-        in_time = [job for job in wanted if job.deadline >= now + self._times.predict(1)]
-        ready = in_time or [job for job in wanted if job.deadline >= now]
+        ready = [job for job in wanted if job.deadline >= begins + self._times.predict(1)]
+        if not ready and not beside:
+            ready = [job for job in wanted if job.deadline >= now]
         late = [job for job in wanted if job not in ready]
         deliver(late, [DeadlineExceeded("The request's deadline passed in the queue.")])
-        self._device.running_until = now + self._times.predict(len(ready))
-        outcome = self._runner.run([job.item for job in ready]) if ready else Outcome([], 0, 0)
-        seconds = time.monotonic() - now
+        attempt = None
+        if ready:
+            self._device.running_until = begins + self._times.predict(len(ready))
+            crowded = beside or any(lane.queued for lane in self._device.lanes)
+            attempt = self._runner.begin([job.item for job in ready], crowded)
+        return Flight(now, ready, attempt, len(batch) - len(wanted), len(late))
+
+    def alone(self, flight: Flight[Item, Result]) -> None:
+        """The batch before has ended: from now on the device works for this one."""
+        flight.began = time.monotonic()
         self._device.running_until = 0.0
+        if flight.attempt:
+            self._runner.restart_age()
+            self._device.running_until = flight.began + self._times.predict(len(flight.jobs))
+
+    def finish(self, flight: Flight[Item, Result], last: bool) -> None:
+        """Wait for a batch and deliver what came of it; for the device's thread.
+
+        After the `last` one the device is idle.
+        """
+        outcome = self._runner.finish(flight.attempt) if flight.attempt else Outcome([], 0, 0)
+        seconds = time.monotonic() - flight.began
+        if last:
+            self._device.running_until = 0.0
         failed = sum(isinstance(answer, InferenceFailed) for answer in outcome.answers)
         if outcome.passes == 1 and not failed:
-            self._times.observe(len(ready), seconds)
+            self._times.observe(len(flight.jobs), seconds)
         answers = [
             answer
             if isinstance(answer, InferenceFailed)
-            else Completed(answer, now - job.enqueued, seconds)
-            for job, answer in zip(ready, outcome.answers, strict=True)
+            else Completed(answer, flight.began - job.enqueued, seconds)
+            for job, answer in zip(flight.jobs, outcome.answers, strict=True)
         ]
-        deliver(ready, answers)
-        dropped = len(batch) - len(wanted)
+        deliver(flight.jobs, answers)
         self._on_batch(
-            BatchReport(len(ready), seconds, dropped, len(late), failed, outcome.out_of_memory)
+            BatchReport(
+                len(flight.jobs),
+                seconds,
+                flight.dropped,
+                flight.late,
+                failed,
+                outcome.out_of_memory,
+            )
         )

@@ -10,8 +10,10 @@ Nobody waits for ever: if the thread ends or hangs, all that wait are told so.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
 
 from app.batching.jobs import Job, deliver
 from app.errors import InternalError, NotReady
@@ -20,8 +22,18 @@ from lwbafa.errors import DeviceLost
 logger = logging.getLogger(__name__)
 
 
+class Flight(Protocol):
+    """A batch that the device was given."""
+
+    jobs: list[Job[Any, Any]]
+
+    def wait_for_room(self) -> bool:
+        """Wait until the device could have more; False if that is when this batch has ended."""
+        ...
+
+
 class Lane(Protocol):
-    """What the device asks of a batcher. All but `process` and `prepare` under `Device.changed`."""
+    """What the device asks of a batcher. What counts its queue is under `Device.changed`."""
 
     prepare: Callable[[], None]
 
@@ -42,8 +54,16 @@ class Lane(Protocol):
         """Take the next batch out of the queue."""
         ...
 
-    def process(self, batch: list[Job[Any, Any]]) -> None:
-        """Run a batch and deliver what came of it."""
+    def begin(self, batch: list[Job[Any, Any]], beside: bool) -> Flight:
+        """Give a batch to the device, perhaps beside one that has not ended."""
+        ...
+
+    def alone(self, flight: Any) -> None:
+        """The batch before has ended."""
+        ...
+
+    def finish(self, flight: Any, last: bool) -> None:
+        """Wait for a batch and deliver what came of it; after the last one the device is idle."""
         ...
 
     def pass_age_s(self) -> float:
@@ -53,6 +73,13 @@ class Lane(Protocol):
     def take_all(self) -> list[Job[Any, Any]]:
         """Empty the queue."""
         ...
+
+
+class _UnderWay(NamedTuple):
+    """A batch with the device, and whose it is."""
+
+    lane: Lane
+    flight: Flight
 
 
 class Device:
@@ -114,35 +141,77 @@ class Device:
         """Seconds that the current forward pass has been running; 0 when the device is idle."""
         return max((lane.pass_age_s() for lane in self.lanes), default=0.0)
 
+    def free_from(self) -> float:
+        """When the device will have ended what it was given, by `time.monotonic()`."""
+        return max(time.monotonic(), self.running_until)
+
     def _serve(self) -> None:
         """The thread's life: no error of a batch ends it, and it does not end in silence."""
         try:
             for lane in self.lanes:
                 lane.prepare()
             self._prepared = True
-            while lane_with_work := self._pick_up():
-                try:
-                    lane_with_work.process(self._in_hand)
-                except DeviceLost:
-                    raise
-                except Exception:
-                    logger.exception("a batch failed outside the network")
-                    deliver(self._in_hand, [InternalError("The batch could not be processed.")])
+            ahead: _UnderWay | None = None
+            while True:
+                following = self._next(ahead)
+                if ahead:
+                    self._end(ahead, following)
+                elif not following and self._is_over():
+                    break
+                ahead = following
             self._closed = True
         except BaseException as error:
             logger.critical("the device thread ends", exc_info=error)
             self._give_up(f"the network's thread was ended by {type(error).__name__}", error)
 
-    def _pick_up(self) -> Lane | None:
-        """The batcher to serve next, its batch in hand; None once closed and empty."""
+    def _next(self, ahead: "_UnderWay | None") -> "_UnderWay | None":
+        """One more batch, begun when the last items of the one ahead run; None if there is none."""
+        if ahead and not ahead.flight.wait_for_room():
+            return None
+        lane, batch = self._pick_up(wait=not ahead)
+        if not lane:
+            return None
+        with self._surviving(batch):
+            return _UnderWay(lane, lane.begin(batch, beside=bool(ahead)))
+        return None
+
+    def _end(self, ahead: "_UnderWay", following: "_UnderWay | None") -> None:
+        with self._surviving(ahead.flight.jobs):
+            ahead.lane.finish(ahead.flight, last=not following)
+        if following:
+            following.lane.alone(following.flight)
+            self._in_hand = following.flight.jobs
+
+    @contextmanager
+    def _surviving(self, batch: list[Job[Any, Any]]) -> Iterator[None]:
+        """Tell a batch's callers of what goes wrong outside the network."""
+        try:
+            yield
+        except DeviceLost:
+            raise
+        except Exception:
+            logger.exception("a batch failed outside the network")
+            deliver(batch, [InternalError("The batch could not be processed.")])
+
+    def _pick_up(self, wait: bool) -> tuple[Lane | None, list[Job[Any, Any]]]:
+        """The batcher to serve next and its batch, which is in hand; None if nothing waits.
+
+        With `wait` it waits for work, and nothing waits once closed and empty.
+        """
         with self.changed:
-            self.changed.wait_for(lambda: self._waiting() or self._closing)
+            if wait:
+                self.changed.wait_for(lambda: self._waiting() or self._closing)
             waiting = self._waiting()
             if not waiting:
-                return None
+                return None, []
             lane = min(waiting, key=lambda pair: pair[0])[1]
-            self._in_hand = lane.pick_up()
-            return lane
+            batch = lane.pick_up()
+            self._in_hand = batch if wait else self._in_hand + batch
+            return lane, batch
+
+    def _is_over(self) -> bool:
+        with self.changed:
+            return self._closing and not self._waiting()
 
     def _waiting(self) -> list[tuple[float, Lane]]:
         oldest = ((lane.oldest(), lane) for lane in self.lanes)

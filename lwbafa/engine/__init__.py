@@ -1,7 +1,7 @@
 """Engines: run the network on a device; know no HTTP and no queue."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,33 @@ class Engine(Protocol):
 
         Raises MemoryError, with the device's memory freed, if it has no room for that many, and
         DeviceLost if the device will answer nothing any more.
+        """
+        ...
+
+
+class Pass(Protocol):
+    """Crops that the device was given."""
+
+    def wait_for_room(self) -> bool:
+        """Wait until the device has begun with the last of them and could have more.
+
+        False, at once, if it can have none before they have ended.
+        """
+        ...
+
+    def wait(self) -> list[Alignment]:
+        """The answers, in order, once they are there."""
+        ...
+
+
+@runtime_checkable
+class OverlappingEngine(Engine, Protocol):
+    """An engine that takes crops while it still works on others, so that it never waits."""
+
+    def begin(self, crops: Sequence[Pixels], crowded: bool) -> Pass:
+        """Give it crops; `crowded` tells whether others run beside them, or wait.
+
+        What `align` raises, this and the pass may raise.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The OpenVINO engine: an OpenVINO model on the CPU."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 import numpy as np
@@ -47,50 +47,104 @@ class OpenVinoEngine:
         # Compiled for any size, the network is no quicker and keeps half a gigabyte more.
         model.reshape([1, input_px, input_px, 3])
         self._streams = min(threads, MOST_SIDE_BY_SIDE)
-        beside = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": self._streams})
-        self._side_by_side = [beside.create_infer_request() for _ in range(FACES_AT_HAND)]
-        self._alone = self._side_by_side[0]
+        self._beside = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": self._streams})
+        self._idle: list[ov.InferRequest] = []
+        self._alone = self._request()
         if self._streams > 1:
             alone = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": 1})
             self._alone = alone.create_infer_request()
 
     def warm_up(self, max_batch: int) -> None:
         """Run the smallest and the largest batch, so that no caller pays for the first time."""
-        for size in {1, max_batch}:
-            self.align([self._black] * size)
+        self.align([self._black])
+        for running in [self.begin([self._black] * max_batch, crowded=True) for _ in range(2)]:
+            running.wait()
 
     def align(self, crops: Sequence[Pixels]) -> list[Alignment]:
         """Align crops S×S×3 uint8 RGB, in order."""
         answers: list[Alignment] = []
-        together = len(crops) - len(crops) % self._streams
-        for start in range(0, together, FACES_AT_HAND):
-            some = crops[start : min(start + FACES_AT_HAND, together)]
-            answers += _run(self._side_by_side[: len(some)], some)
-        for crop in crops[together:]:
-            answers += _run([self._alone], [crop])
+        for start in range(0, len(crops), FACES_AT_HAND):
+            end = start + FACES_AT_HAND
+            answers += self.begin(crops[start:end], crowded=end < len(crops)).wait()
         return answers
 
+    def begin(self, crops: Sequence[Pixels], crowded: bool) -> "OpenVinoPass":
+        """Give crops to the streams, but those too few for every stream only if it is crowded."""
+        count = len(crops) if crowded else len(crops) - len(crops) % self._streams
+        requests = [self._idle.pop() if self._idle else self._request() for _ in range(count)]
+        alone = [self._alone] * (len(crops) - count)
+        return OpenVinoPass(requests, alone, crops, self._streams, self._idle)
 
-def _run(requests: "list[ov.InferRequest]", crops: Sequence[Pixels]) -> list[Alignment]:
-    """A crop on each request, all at once."""
-    answers: list[Alignment] = []
-    try:
-        for request, crop in zip(requests, crops, strict=True):
-            request.start_async([crop[None]])
-        for request in requests:
+    def _request(self) -> "ov.InferRequest":
+        return self._beside.create_infer_request()
+
+
+class OpenVinoPass:
+    """Crops with the streams, a request each; then some alone, one after the other.
+
+    Once it has ended, or failed, the requests are back among the `idle` ones, and none runs.
+    """
+
+    def __init__(
+        self,
+        requests: "list[ov.InferRequest]",
+        alone: "list[ov.InferRequest]",
+        crops: Sequence[Pixels],
+        streams: int,
+        idle: "list[ov.InferRequest]",
+    ) -> None:
+        self._requests, self._alone, self._idle = requests, alone, idle
+        self._rest = crops[len(requests) :]
+        self._streams = streams
+        self._answers: list[Alignment] = []
+        with self._ending_if_it_fails():
+            for request, crop in zip(requests, crops, strict=False):
+                request.start_async([crop[None]])
+
+    def wait_for_room(self) -> bool:
+        """Wait until as many are left as there are streams, all of them running.
+
+        A face alone is to have all threads.
+        """
+        if self._alone:
+            return False
+        with self._ending_if_it_fails():
+            self._collect(len(self._requests) - self._streams)
+        return True
+
+    def wait(self) -> list[Alignment]:
+        """The answers, in order."""
+        with self._ending_if_it_fails():
+            self._collect(len(self._requests))
+            for request, crop in zip(self._alone, self._rest, strict=True):
+                request.start_async([crop[None]])
+                request.wait()
+                self._answers += _answer(request)
+        self._end()
+        return self._answers
+
+    def _collect(self, count: int) -> None:
+        """Wait for the first ones."""
+        while len(self._answers) < count:
+            request = self._requests[len(self._answers)]
             request.wait()
-            answers += _answer(request)
-    except BaseException:
-        _finish(requests)
-        raise
-    return answers
+            self._answers += _answer(request)
 
+    @contextmanager
+    def _ending_if_it_fails(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._end()
+            raise
 
-def _finish(requests: "list[ov.InferRequest]") -> None:
-    """Wait for what a failed batch left running: the same requests take its halves."""
-    for request in requests:
-        with suppress(RuntimeError):
-            request.wait()
+    def _end(self) -> None:
+        """Wait for what a failed batch left running, and let others have the requests."""
+        for request in (*self._requests, *self._alone):
+            with suppress(RuntimeError):
+                request.wait()
+        self._idle += self._requests
+        self._requests = []
 
 
 def _answer(request: "ov.InferRequest") -> list[Alignment]:

@@ -58,7 +58,7 @@ async def test_what_cannot_be_in_time_is_not_run_beside_what_can(
     batcher: Batcher[int, int],
 ) -> None:
     hopeless, in_time = await enqueue(batcher, 0.05, 9)
-    batcher.process(batcher.pick_up())
+    batcher.finish(batcher.begin(batcher.pick_up(), beside=False), last=True)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert hopeless.future.exception() is not None
@@ -69,6 +69,6 @@ async def test_alone_it_is_run_so_that_a_wrong_estimate_is_mended(
     batcher: Batcher[int, int],
 ) -> None:
     (hopeless,) = await enqueue(batcher, 0.05)
-    batcher.process(batcher.pick_up())
+    batcher.finish(batcher.begin(batcher.pick_up(), beside=False), last=True)
     await asyncio.sleep(0)
     assert hopeless.future.result().result == 0

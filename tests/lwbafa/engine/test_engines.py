@@ -1,13 +1,13 @@
 """What every engine must keep, whatever it runs on."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lwbafa.checkpoint import Checkpoint, EngineName
-from lwbafa.engine import Engine
+from lwbafa.engine import Engine, OverlappingEngine
 from lwbafa.engine.choose import ENGINES, EngineOptions, create_engine
 from lwbafa.engine.openvino_engine import OpenVinoEngine
 from lwbafa.types import Pixels
@@ -85,11 +85,55 @@ def test_a_batch_that_failed_leaves_nothing_running(
         patched.setattr(engine, "_alone", Failing())
         with pytest.raises(RuntimeError, match="no room"):
             engine.align(crops[:1])
-        requests = [Failing(), *engine._side_by_side[1:]]
-        patched.setattr(engine, "_side_by_side", requests)
+        idle = engine._idle
+        patched.setattr(engine, "_idle", [*idle, Failing()])
         with pytest.raises(RuntimeError, match="no room"):
             engine.align(crops[:6])
     assert len(engine.align(crops[:6])) == 6
+
+
+def test_a_pass_is_begun_before_the_last_one_ends(engine: Engine, crops: list[Pixels]) -> None:
+    if not isinstance(engine, OverlappingEngine):
+        pytest.skip("takes a batch at a time")
+    expected = [engine.align([crop])[0].points for crop in crops[:5]]
+    first = engine.begin(crops[:3], crowded=True)
+    second = engine.begin(crops[3:5], crowded=True)
+    answers = [*first.wait(), *second.wait()]
+    for answer, points in zip(answers, expected, strict=True):
+        assert np.abs(answer.points - points).max() * 256 <= 0.01
+
+
+class Noting:
+    """An inference request that notes what it is given."""
+
+    def __init__(self, request: Any) -> None:
+        self.request, self.started = request, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.request, name)
+
+    def start_async(self, inputs: object) -> None:
+        self.started += 1
+        self.request.start_async(inputs)
+
+
+@pytest.mark.parametrize(("crowded", "alone"), [(False, 1), (True, 0)])
+def test_a_lone_face_has_all_threads_unless_others_wait(
+    engine: Engine,
+    crops: list[Pixels],
+    monkeypatch: pytest.MonkeyPatch,
+    crowded: bool,
+    alone: int,
+) -> None:
+    """And nothing is begun beside it, which would take threads from it."""
+    if not isinstance(engine, OpenVinoEngine):
+        pytest.skip("takes a batch at a time")
+    noting = Noting(engine._alone)
+    monkeypatch.setattr(engine, "_alone", noting)
+    running = engine.begin(crops[:3], crowded=crowded)
+    assert running.wait_for_room() is crowded
+    assert len(running.wait()) == 3
+    assert noting.started == alone
 
 
 def test_every_batch_size_is_answered_after_warm_up(engine: Engine, crops: list[Pixels]) -> None:
