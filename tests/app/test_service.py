@@ -89,6 +89,7 @@ async def test_a_face_the_network_fails_on_is_a_500_for_that_face_alone(
         return [answer._replace(points=answer.points * np.nan) for answer in run(crops)]
 
     monkeypatch.setattr(runner, "_run", fails_on_black)
+    monkeypatch.setattr(runner, "_begin", runner._at_once)
     black = encode(np.zeros_like(astronaut), ".jpg")
     async with client_of(started) as http:
         failed = await http.post("/v1/align", content=black, headers=JPEG, params=BOX)
