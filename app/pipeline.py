@@ -66,7 +66,7 @@ class Pipeline:
         Raises PhotographError, InvalidBox, InferenceFailed, and the RequestErrors of preparation
         and batching.
         """
-        model, timings, size = request.model, request.timings, len(request.data)
+        model, timings, size = request.model, request.timings, _size(request)
         preparation = self.preparation
         expected = preparation.refuse_if_late(model.batcher, request.deadline, size)
         in_time = request.deadline - FINISHING_S
@@ -95,3 +95,10 @@ class Pipeline:
         return photograph, aligner.prepare(
             photograph, boxes, request.max_faces, timings, request.detection_px
         )
+
+
+def _size(request: AlignRequest) -> int:
+    """The bytes, as many times over as a finer search sees more pixels: both make work."""
+    finer = (request.detection_px or 0) / request.model.aligner.detector.longest_side_px
+    times = max(1.0, finer) ** 2 if request.boxes is None else 1.0
+    return round(times * len(request.data))

@@ -73,7 +73,8 @@ class Slack:
 class Preparation:
     """Runs work on the workers, and tells how long what waits for them will take.
 
-    Times are learnt by the photographs' bytes. All methods are for the event loop's thread.
+    Times are learnt by the photographs' sizes: their bytes, several times over where each of them
+    makes more work. All methods are for the event loop's thread.
     """
 
     def __init__(self, workers: Executor, count: int) -> None:

@@ -1,6 +1,8 @@
-"""Boxes that callers send: what of them reaches the network."""
+"""What of a request reaches the network: its boxes, and how much work it is."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.api.parameters import _boxes
 from app.errors import InvalidParameter
+from app.pipeline import AlignRequest, _size
 from lwbafa.aligner import LARGEST_BOX, refuse_misplaced
 from lwbafa.errors import InvalidBox
 from lwbafa.imaging.crop import Crop
@@ -82,3 +85,16 @@ def test_a_box_is_refused_or_can_be_cut_out_in_either_frame(
 def test_what_is_no_box_is_refused_as_such(box: tuple[float, ...]) -> None:
     with pytest.raises(InvalidBox, match=r"boxes\[0\] is no box"):
         refuse_misplaced([FaceBox(*box)], (60, 50))
+
+
+@pytest.mark.parametrize(
+    ("detection_px", "boxes", "times"),
+    [(None, None, 1), (320, None, 1), (1920, None, 4), (1920, [FaceBox(0, 0, 9, 9)], 1)],
+)
+def test_a_finer_search_is_counted_as_more_work(
+    detection_px: int | None, boxes: list[FaceBox] | None, times: int
+) -> None:
+    detector = SimpleNamespace(longest_side_px=960)
+    model: Any = SimpleNamespace(aligner=SimpleNamespace(detector=detector))
+    request = AlignRequest(b"x" * 100, model, boxes, Frame.upright, 16, 0.0, detection_px)
+    assert _size(request) == 100 * times
