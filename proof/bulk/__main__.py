@@ -1,5 +1,6 @@
 """Command line: run the families, print the table, write the JSON; ends non-zero on a miss."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -12,7 +13,15 @@ from proof.bulk.memory import draw
 from proof.bulk.setup import Setup
 from proof.harness import ROOT
 from proof.harness.machine import machine
-from proof.promises.promises import Family, Plan, as_markdown, missed, write_json, write_table
+from proof.promises.promises import (
+    Family,
+    Plan,
+    Promise,
+    as_markdown,
+    missed,
+    write_json,
+    write_table,
+)
 
 FAMILIES = {"kills": kills.run, "speed": speed.run, "resume": resume.run}
 
@@ -65,7 +74,10 @@ def main(
     families = []
     for name in only or list(FAMILIES):
         started = time.monotonic()
-        promises = FAMILIES[name](plan, setup)
+        try:
+            promises = FAMILIES[name](plan, setup)
+        except (RuntimeError, OSError, LookupError, subprocess.SubprocessError) as error:
+            promises = [Promise("to be measured", "", f"{error}", False)]
         families.append(Family(name, time.monotonic() - started, promises))
         print(as_markdown(families[-1:], plan), flush=True)
     write_json(out, families, plan, before)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 
@@ -31,16 +32,21 @@ def nodes(count: int = 2) -> Iterator[Any]:
     """`ray.cluster_utils.Cluster` of nodes of one CPU each, every one with its own raylet."""
     from ray.cluster_utils import Cluster
 
-    os.environ.update(ENVIRONMENT)
     head = {"num_cpus": 1, "include_dashboard": False, **OBJECT_STORE}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for _ in range(count - 1):
-            cluster.add_node(num_cpus=1, **OBJECT_STORE)
-        cluster.wait_for_nodes()
-        yield cluster
-    finally:
-        cluster.shutdown()
+    with patch.dict(os.environ, ENVIRONMENT):
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            for _ in range(count - 1):
+                add_node(cluster)
+            cluster.wait_for_nodes()
+            yield cluster
+        finally:
+            cluster.shutdown()
+
+
+def add_node(cluster: Any) -> Any:
+    """One more, of one CPU, as the cluster names it."""
+    return cluster.add_node(num_cpus=1, **OBJECT_STORE)
 
 
 class Command:

@@ -25,6 +25,7 @@ from proof.promises.promises import Plan, Promise, at_least
 LEAST_SHARE = 0.95
 
 ROUNDS = 2
+SHARDS_A_CPU = 6
 CROP_PX = 180
 DIFFERENT = 100
 
@@ -40,14 +41,16 @@ class Rates(NamedTuple):
 def run(plan: Plan, setup: Setup) -> list[Promise]:
     """For each model: the run's share of what is without it, and the scaling."""
     promises = []
-    for model, a_shard in ((setup.model, 200), ("lwbafa-300w68", 40)):
+    models = [(setup.model, 200), ("lwbafa-300w68", 40)]
+    for model, a_shard in models[: plan.pick(2, 1)]:
         size = plan.pick(a_shard, 10)
-        source = _source(setup.work / f"small-{size}", size, plan.pick(12, 6))
+        folder = setup.work / f"small-{size}"
         one, two = list[Rates](), list[Rates]()
         for number in range(plan.pick(ROUNDS, 1)):
             for rates, cpus in ((one, 1), (two, 2)):
                 out = setup.work / f"speed-{model}-{cpus}-{number}"
-                rates.append(_round(model, source, out, cpus, plan.pick(4, 1)))
+                source = _source(folder / f"{cpus}", size, SHARDS_A_CPU * cpus)
+                rates.append(_round(model, source, out, cpus, plan.pick(3, 1)))
         promises += _judged(model, one, two)
     return promises
 
@@ -78,15 +81,22 @@ def _round(model: str, source: Path, out: Path, cpus: int, seconds: int) -> Rate
         code, _, errors = Command(source, out, "--shard-size", 1, *options).ended()
         if code:
             raise RuntimeError(errors)
-    return Rates(engine, library, _rate(out))
+    return Rates(engine, library, _rate(out, cpus))
 
 
-def _rate(out: Path) -> float:
-    """From the first mark to the last that was made while all actors had work."""
-    files = sorted((out / "done").glob("*.json"), key=lambda file: file.stat().st_mtime)
-    marks = [(file.stat().st_mtime, Mark.read(str(out), int(file.stem))) for file in files]
-    (begun, _), *later = marks[1:-1]
-    return sum(mark.photographs for _, mark in later if mark) / (later[-1][0] - begun)
+def _rate(out: Path, cpus: int) -> float:
+    """While all actors had work: from when each may have done a shard until the last was begun."""
+    spans = []
+    for file in (out / "done").glob("*.json"):
+        mark, end = Mark.read(str(out), int(file.stem)), file.stat().st_mtime
+        assert mark is not None
+        spans.append((end - mark.wall_s, end, mark.photographs))
+    begin, end = sorted(span[1] for span in spans)[cpus - 1], max(span[0] for span in spans)
+    done = sum(
+        count * max(min(last, end) - max(first, begin), 0.0) / (last - first)
+        for first, last, count in spans
+    )
+    return done / (end - begin)
 
 
 def _alone(what: str, model: str, source: Path, cpus: int, seconds: int) -> float:
