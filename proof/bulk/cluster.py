@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # It kills by the whole machine's memory, which is others' too.
     "RAY_memory_monitor_refresh_ms": "0",
+    # Its workers yield to all others by default, which a comparison with others must not.
+    "RAY_worker_niceness": "0",
 }
 
 
