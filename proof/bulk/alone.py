@@ -1,6 +1,6 @@
 """What one CPU does without a run: the engine on crops, or the library on photographs.
 
-python -m proof.bulk.alone engine|library MODEL PARQUET SECONDS    # photographs a second
+python -m proof.bulk.alone engine|library MODEL PARQUET SECONDS    # how many, in which time
 """
 
 import sys
@@ -20,7 +20,7 @@ SOME = 100
 
 
 def main() -> None:
-    """Say when it is ready, wait for a line, and say how fast it was."""
+    """Say when it is ready, wait for a line, say how many in how many seconds of clock and CPU."""
     what, model, source, seconds = sys.argv[1:]
     cv2.setNumThreads(1)
     aligner = FaceAligner.load(model, engine=EngineOptions(threads=1))
@@ -29,7 +29,7 @@ def main() -> None:
     _passes(one, 1.0)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(_passes(one, float(seconds)))
+    print(*_passes(one, float(seconds)))
 
 
 def _engine(aligner: FaceAligner, photographs: list[dict[str, Any]]) -> Callable[[int], object]:
@@ -48,12 +48,12 @@ def _library(aligner: FaceAligner, photographs: list[dict[str, Any]]) -> Callabl
     return one
 
 
-def _passes(one: Callable[[int], object], seconds: float) -> float:
-    passes, began = 0, time.perf_counter()
+def _passes(one: Callable[[int], object], seconds: float) -> tuple[int, float, float]:
+    passes, began, cpu_began = 0, time.perf_counter(), time.process_time()
     while (took := time.perf_counter() - began) < seconds:
         one(passes)
         passes += 1
-    return passes / took
+    return passes, took, time.process_time() - cpu_began
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -111,11 +111,19 @@ def memory_mib(drivers: Sequence[psutil.Process]) -> dict[str, float]:
     for process, line in _below():
         kind = "actors" if "MapWorker" in line else "Ray"
         kind = "driver" if process in drivers else kind
-        try:
+        with suppress(psutil.Error):
             sums[kind] += process.memory_info().rss / 2**20
-        except psutil.Error:
-            continue
     return sums
+
+
+def cpu_s() -> float:
+    """CPU time that all processes below this one have taken, as far as they live."""
+    total = 0.0
+    for process, _ in _below():
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _below() -> Iterator[tuple[psutil.Process, str]]:
