@@ -40,7 +40,7 @@ FAMILIES = {"kills": kills.run, "speed": speed.run, "resume": resume.run}
     "--work",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder for it all. What is made there, a later call takes; an earlier run must be gone.",
+    help="Folder for it all: what an earlier call has left there is gone on with.",
 )
 @click.option("--only-make", is_flag=True, help="Make the photographs, and run nothing.")
 @click.option(

@@ -14,7 +14,7 @@ import psutil
 
 from proof.harness import ROOT
 
-STALLED_S = 240
+STALLED_S = 900
 """A run without progress for so long has failed."""
 
 OBJECT_STORE = {"object_store_memory": 100 * 2**20}

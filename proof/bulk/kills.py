@@ -1,4 +1,7 @@
-"""A run that is left in peace for its first half, and whose processes are killed in its second."""
+"""A run that is left in peace for its first half, and whose processes are killed in its second.
+
+What an earlier call has left of it is gone on with, in halves of what there is to do.
+"""
 
 import os
 import signal
@@ -86,9 +89,9 @@ def run(plan: Plan, setup: Setup) -> list[Promise]:
     with nodes() as cluster:
         it = Run(setup, made.folder, cluster.address)
         with Watch(it.drivers) as memory:
-            it.reach(2)
+            it.reach(it.command.marks() + 2)
             calm_from, begun = it.command.marks(), memory.now_s()
-            it.reach(shards // 2)
+            it.reach((calm_from + shards) // 2)
             calm, calm_s = it.command.marks(), memory.now_s()
             strikes = _strike(plan.seed, it, setup.kills, calm, shards, memory)
             said = it.end()

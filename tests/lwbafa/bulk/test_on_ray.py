@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lwbafa[ray]'")
@@ -42,6 +43,25 @@ def test_a_node_that_goes_away_takes_nothing_with_it(cluster: Any, tmp_path: Pat
     assert code == 0, errors
     for promise in complete(rows_of(out), made):
         assert promise.kept, promise
+
+
+def test_an_actor_that_dies_before_it_has_begun_is_replaced(cluster: Any, tmp_path: Path) -> None:
+    made = make(tmp_path / "photographs", 10, SHARD_SIZE)
+    out = tmp_path / "out"
+    options = ("--shard-size", SHARD_SIZE, "--address", cluster.address, "--actors", 1, 1)
+    command = Command(made.folder, out, *options)
+    for _ in range(2):
+        assert command.wait_for(lambda: bool(beginning())), command.ended()
+        for process in beginning():
+            process.kill()
+            process.wait()
+    code, said, errors = command.ended()
+    assert code == 0, errors
+    assert "10 photographs" in said
+
+
+def beginning() -> list[psutil.Process]:
+    return [process for process in actors() if "__init__" in " ".join(process.cmdline())]
 
 
 def test_the_aligner_is_a_class_for_map_batches(cluster: Any, astronaut_jpeg: bytes) -> None:
