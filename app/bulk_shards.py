@@ -1,6 +1,5 @@
 """What `lwbafa bulk` does: a plan, its shards here or on a Ray cluster, and a summary."""
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.bulk import DEFAULT_MODEL
+from app.bulk_progress import shown
 from lwbafa.bulk import store
 from lwbafa.checkpoint import Checkpoint
 from lwbafa.errors import (
@@ -89,7 +89,7 @@ def run(
         elif shards:
             marks = _here(out, shards, aligner)
         new = _Totals()
-        for mark in _shown(marks, len(shards)):
+        for mark in shown(marks, len(shards)):
             new.add(mark)
         earlier = _Totals()
         for mark in _read_marks(out, done):
@@ -158,22 +158,6 @@ def _on_ray(
         raise click.UsageError("--address needs Ray: pip install 'lwbafa[ray]'") from error
     fewest, most = actors or (1, 0)
     return marks_by_ray(out, shards, aligner, address, Pool(fewest, most, cpus))
-
-
-def _shown(marks: Iterable["Mark"], count: int) -> Iterator["Mark"]:
-    """The marks, with the progress on standard error."""
-    photographs, begun = 0, time.monotonic()
-
-    def rate(_: object) -> str:
-        return f"{photographs / max(time.monotonic() - begun, 1e-3):.1f} photographs/s"
-
-    with click.progressbar(
-        length=count, label="shards", show_pos=True, item_show_func=rate, file=sys.stderr
-    ) as bar:
-        for mark in marks:
-            photographs += mark.photographs
-            bar.update(1, mark)
-            yield mark
 
 
 def _read_marks(out: str, shards: Iterable[int]) -> Iterator["Mark"]:

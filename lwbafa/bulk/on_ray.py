@@ -25,6 +25,10 @@ from lwbafa.errors import StopRun
 MOST_BLOCKS = 10_000
 """Of more shards, several are a task of Ray's: each costs the driver some kilobytes and calls."""
 
+MOST_DEAD_AT_START = 20
+"""Actors, one after the other, that may die before they have begun: nodes go at any moment, but
+what no actor survives is to end the run."""
+
 
 class Pool(NamedTuple):
     """How many actors work, and how many CPUs each has; `most` 0 is as many as there are CPUs."""
@@ -83,6 +87,7 @@ def _marks(
     # A fixed pool with errors ignored waits for a dead actor for ever (ray issue 62746). Nothing
     # has to be ignored here: a bad photograph is a row, a store that fails is a mark.
     context.max_errored_blocks = 0
+    context.max_consecutive_actor_init_deaths = MOST_DEAD_AT_START
     most = pool.most or max(1, int(ray.cluster_resources().get("CPU", 1)) // pool.cpus)
     most = min(most, len(shards))
     done = ray.data.from_items(

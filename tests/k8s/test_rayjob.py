@@ -1,9 +1,13 @@
-"""The example of a RayJob holds pods that Kubernetes takes and a command that there is."""
+"""The example of a RayJob is one, holds pods that Kubernetes takes and a command that there is."""
 
+import json
 import shlex
+from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import click
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -13,8 +17,33 @@ from proof.harness import ROOT
 from tests.k8s.test_schemas import VERSIONS
 
 JOB: dict[str, Any] = yaml.safe_load((ROOT / "k8s" / "rayjob.yaml").read_text())
+SCHEMA = json.loads((Path(__file__).parent / "RayJob.json").read_text())
 CLUSTER = JOB["spec"]["rayClusterSpec"]
 GROUPS = [CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"]]
+
+
+def check(job: dict[str, Any]) -> None:
+    """Raise jsonschema.ValidationError for a job that KubeRay would not take; its pods aside."""
+    jsonschema.validate(job, SCHEMA, jsonschema.Draft202012Validator)
+
+
+def test_the_job_keeps_to_its_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    check(JOB)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [["spec"], ["spec", "rayClusterSpec"], ["spec", "rayClusterSpec", "workerGroupSpecs", 0]],
+)
+def test_an_unknown_field_would_be_found(place: list[Any]) -> None:
+    job = deepcopy(JOB)
+    within: Any = job
+    for step in place:
+        within = within[step]
+    within["mistyped"] = "x"
+    with pytest.raises(jsonschema.ValidationError, match="mistyped"):
+        check(job)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1,182 +1,70 @@
-"""A run on a real Ray cluster of two nodes, whose processes are killed in between.
+"""A real Ray cluster of which a node goes away, and the aligner in a pipeline of Ray Data's.
 
-What is asserted is what is promised: as many rows as photographs, none of them twice.
+Killed processes are tests/proof/test_bulk.py's.
 """
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import psutil
 import pytest
 
-from lwbafa.types import Pixels
-from proof.harness import ROOT
-
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'lwbafa[ray]'")
-parquet = pytest.importorskip("pyarrow.parquet")
+
+from proof.bulk.cluster import Command, actors, add_node, nodes  # noqa: E402
+from proof.bulk.photographs import make  # noqa: E402
+from proof.bulk.rows import complete, rows_of  # noqa: E402
 
 # Ray's and pandas' own warnings, of which nothing here can be changed.
 pytestmark = pytest.mark.filterwarnings("default")
 
-PHOTOGRAPHS = 300
-SHARD_SIZE = 15
-TORN = 7
-MEMORY = {"object_store_memory": 100 * 2**20}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, astronaut: Pixels) -> Path:
-    """Crops of a portrait of many sizes and qualities, one of them cut short."""
-    folder = tmp_path_factory.mktemp("photographs")
-    chance = np.random.default_rng(1)
-    for index in range(PHOTOGRAPHS):
-        x, y, side = chance.integers(0, 120), chance.integers(0, 50), chance.integers(260, 380)
-        scale, quality = chance.uniform(0.5, 1.2), int(chance.integers(40, 95))
-        crop = cv2.resize(astronaut[y : y + side, x : x + side], None, fx=scale, fy=scale)
-        bgr = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
-        content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-        content = content[: len(content) // 2] if index == TORN else content
-        (folder / f"{index:03}.jpg").write_bytes(content)
-    return folder
+PHOTOGRAPHS = 120
+SHARD_SIZE = 5
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each, every one with its own raylet."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_memory_monitor_refresh_ms", "0")  # the machine is others' too
-        cluster = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 1, "include_dashboard": False, **MEMORY},
-        )
-        try:
-            cluster.add_node(num_cpus=1, **MEMORY)
-            cluster.wait_for_nodes()
-            yield cluster
-        finally:
-            cluster.shutdown()
+    with nodes() as cluster:
+        yield cluster
 
 
-@pytest.fixture(scope="module")
-def address(cluster: Any) -> str:
-    return str(cluster.address)
-
-
-class Driver:
-    """The command, in a process of its own."""
-
-    def __init__(self, folder: Path | str, out: Path, address: str, actors: int = 2) -> None:
-        command = [sys.executable, "-m", "app.cli", "bulk", str(folder), "--out", str(out)]
-        command += ["--shard-size", str(SHARD_SIZE), "--address", address]
-        command += ["--actors", "1", str(actors)]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def ended(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=200)
-        return self.process.returncode, out, err
-
-
-def actors() -> list[psutil.Process]:
-    """The cluster's processes that align: of all below this one, no others."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if any("MapWorker" in part for part in process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def marks(out: Path) -> int:
-    return len(list((out / "done").glob("*.json")))
-
-
-def wait_for_marks(out: Path, count: int, driver: Driver) -> None:
-    wait_for(lambda: marks(out) >= count, driver)
-
-
-def wait_for(there: Callable[[], bool], driver: Driver) -> None:
-    began = time.monotonic()
-    while not there():
-        assert driver.process.poll() is None, driver.ended()
-        assert time.monotonic() - began < 150, "the run makes no progress"
-        time.sleep(0.05)
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    return [
-        row
-        for part in sorted((out / "parts").glob("*.parquet"))
-        for row in parquet.read_table(part).to_pylist()
-    ]
-
-
-def test_a_killed_actor_and_a_killed_driver_lose_nothing_and_double_nothing(
-    folder: Path, address: str, tmp_path: Path
-) -> None:
+def test_a_node_that_goes_away_takes_nothing_with_it(cluster: Any, tmp_path: Path) -> None:
+    made = make(tmp_path / "photographs", PHOTOGRAPHS, SHARD_SIZE)
     out = tmp_path / "out"
-    driver = Driver(folder, out, address)
-    wait_for_marks(out, 2, driver)
-    wait_for(lambda: len(actors()) == 2, driver)
-    victim = actors()[-1]
-    os.kill(victim.pid, signal.SIGKILL)
-    wait_for_marks(out, marks(out) + 3, driver)
-    driver.process.kill()
-    driver.ended()
-    between = marks(out)
-    assert 5 <= between < PHOTOGRAPHS // SHARD_SIZE
-
-    code, said, errors = Driver(folder, out, address).ended()
-    assert code == 0, errors
-    assert f"{PHOTOGRAPHS} photographs" in said
-    assert "1 failed; 20 of 20 shards are done" in said
-    rows = rows_of(out)
-    assert len(rows) == PHOTOGRAPHS
-    assert Counter(row["uri"] for row in rows) == Counter(str(path) for path in folder.iterdir())
-    failed = [row for row in rows if row["status"] != "ok"]
-    assert [(Path(row["uri"]).name, row["error"]["code"]) for row in failed] == [
-        (f"{TORN:03}.jpg", "truncated_image")
-    ]
-    assert sum(len(row["faces"]) == 1 for row in rows) > 0.9 * PHOTOGRAPHS
-    (face,) = rows[0]["faces"]
-    assert len(face["landmarks"]) == len(face["scores"]) == 68
-    assert not list(tmp_path.rglob(".aside/*"))
-    assert not list((out / "tries").glob("*.json"))
-
-
-def test_a_node_that_goes_away_takes_nothing_with_it(
-    cluster: Any, folder: Path, tmp_path: Path
-) -> None:
-    out, some = tmp_path / "out", folder / "[012][0246]?.jpg"
-    expected = sorted(str(path) for path in folder.glob(some.name))
-    node = cluster.add_node(num_cpus=1, **MEMORY)
-    driver = Driver(str(some), out, cluster.address, actors=3)
-    wait_for(lambda: len(actors()) == 3, driver)
-    wait_for_marks(out, 1, driver)
+    node = add_node(cluster)
+    options = ("--shard-size", SHARD_SIZE, "--address", cluster.address, "--actors", 1, 3)
+    command = Command(made.folder, out, *options)
+    assert command.wait_for(lambda: len(actors()) == 3), command.ended()
+    assert command.wait_for(lambda: command.marks() >= 1), command.ended()
     cluster.remove_node(node, allow_graceful=False)
-    code, said, errors = driver.ended()
-    assert f"{len(expected)} photographs" in said, errors
-    assert sorted(row["uri"] for row in rows_of(out)) == expected
+    code, said, errors = command.ended()
+    assert f"{PHOTOGRAPHS} photographs" in said, errors
     assert code == 0, errors
+    for promise in complete(rows_of(out), made):
+        assert promise.kept, promise
 
 
-def test_the_aligner_is_a_class_for_map_batches(address: str, astronaut_jpeg: bytes) -> None:
+def test_an_actor_that_dies_before_it_has_begun_is_replaced(cluster: Any, tmp_path: Path) -> None:
+    made = make(tmp_path / "photographs", 10, SHARD_SIZE)
+    out = tmp_path / "out"
+    options = ("--shard-size", SHARD_SIZE, "--address", cluster.address, "--actors", 1, 1)
+    command = Command(made.folder, out, *options)
+    for _ in range(2):
+        assert command.wait_for(lambda: bool(beginning())), command.ended()
+        for process in beginning():
+            process.kill()
+            process.wait()
+    code, said, errors = command.ended()
+    assert code == 0, errors
+    assert "10 photographs" in said
+
+
+def beginning() -> list[psutil.Process]:
+    return [process for process in actors() if "__init__" in " ".join(process.cmdline())]
+
+
+def test_the_aligner_is_a_class_for_map_batches(cluster: Any, astronaut_jpeg: bytes) -> None:
     import ray.data
 
     from lwbafa.bulk.aligner import BulkAligner
@@ -184,7 +72,7 @@ def test_the_aligner_is_a_class_for_map_batches(address: str, astronaut_jpeg: by
 
     torn = astronaut_jpeg[:2000]
     contents = [torn if index == 3 else astronaut_jpeg for index in range(6)]
-    ray.init(address=address, log_to_driver=False)
+    ray.init(address=cluster.address, log_to_driver=False)
     try:
         given = ray.data.from_items(
             [{"uri": str(index), "bytes": content} for index, content in enumerate(contents)]
