@@ -26,10 +26,10 @@ serve: setup
 
 setup: $(VENV)/installed $(DETECTORS)
 
-# Two files at a time, since tests mostly wait for the services they start; PyTorch's threads would only
+# Three files at a time, since tests mostly wait for the services they start; PyTorch's threads would only
 # wait for each other.
 test: $(VENV)/installed-dev $(DETECTORS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 train: $(VENV)/installed-dev
 	LD_PRELOAD=$(TCMALLOC) $(BIN)/python -m training train --recipe $(RECIPE) --run $(RUN) \

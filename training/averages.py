@@ -66,7 +66,7 @@ def estimate_statistics(network: BoundaryAwareNetwork, crops: Iterable[Tensor]) 
         norm.momentum = None  # all batches count alike
     network.train()
     for batch in crops:
-        predict(network, batch)
+        predict(network, batch, half=False)  # what is shipped computes in single precision
     for norm, momentum in zip(norms, momentums, strict=True):
         norm.momentum = momentum
     network.eval()

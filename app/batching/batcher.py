@@ -253,14 +253,16 @@ class Batcher(Generic[Item, Result]):
             else Completed(answer, flight.began - job.enqueued, seconds)
             for job, answer in zip(flight.jobs, outcome.answers, strict=True)
         ]
-        deliver(flight.jobs, answers)
-        self._on_batch(
-            BatchReport(
-                len(flight.jobs),
-                seconds,
-                flight.dropped,
-                flight.late,
-                failed,
-                outcome.out_of_memory,
+        try:  # who has an answer finds it counted
+            self._on_batch(
+                BatchReport(
+                    len(flight.jobs),
+                    seconds,
+                    flight.dropped,
+                    flight.late,
+                    failed,
+                    outcome.out_of_memory,
+                )
             )
-        )
+        finally:
+            deliver(flight.jobs, answers)

@@ -25,7 +25,7 @@ from bench.report import Report, Spread
 from lwbafa.model_store import checkpoint_names
 from lwbafa.types import Pixels
 from proof.harness.checkpoints import SHIPPED
-from tests.conftest import ASTRONAUT_POINTS
+from tests.conftest import ASTRONAUT_POINTS, LITE
 from training.datasets import Face
 
 
@@ -39,7 +39,7 @@ def filled(report: Report) -> list[str]:
 
 def test_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "BATCHES", (1,))
-    report = engine.measure(SHIPPED, rounds=1, seconds=0.01)
+    report = engine.measure(LITE, rounds=1, seconds=0.01)
     assert filled(report) == ["engine", "batch", "faces per second", "ratio"]
     measured = {str(row["engine"]) for row in report.rows}
     assert {engine.EAGER, engine.LABELS["torch"], engine.LABELS["openvino-int8"]} <= measured
@@ -70,30 +70,30 @@ def test_batcher() -> None:
 
 def test_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proof.harness.closed_loop.RAMP_S", 1.0)
-    report = service.measure(SHIPPED, rounds=1, seconds=1, connections=2)
+    report = service.measure(LITE, rounds=1, seconds=1, connections=2)
     filled(report)
     assert len(report.rows) == 3
 
 
 def test_latency() -> None:
-    report = latency.measure(SHIPPED, rounds=1, requests=1)
+    report = latency.measure(LITE, rounds=1, requests=1)
     assert filled(report) == ["stage", "box given", "detection", "12 MP, detection"]
     stages = {row["stage"] for row in report.rows}
     assert {"decode", "detect", "network", "total", latency.OVERHEAD, latency.CLIENT} <= stages
 
 
 def test_idle() -> None:
-    filled(idle.measure(SHIPPED, rounds=1, seconds=0.1))
+    filled(idle.measure(LITE, rounds=1, seconds=0.1))
 
 
 def test_memory() -> None:
-    filled(memory.measure(SHIPPED, requests=4))
+    filled(memory.measure(LITE, requests=4))
 
 
 def test_models(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "ENGINES", ("auto",))
     monkeypatch.setattr(models, "REST_S", 0.0)
-    report = models.measure(SHIPPED, rounds=1)
+    report = models.measure(LITE, rounds=1)
     filled(report)
     assert [row["models"] for row in report.rows] == ["1", "2"]
 
