@@ -15,12 +15,11 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from skimage import data
 
-from lwbafa.model_store import MODEL_STORE
 from lwbafa.types import Pixels
+from proof.harness.checkpoints import LITE
 from proof.harness.server import running
 from proof.harness.target import USUAL
 
-LITE = MODEL_STORE / "lwbafa-lite-300w68"
 FACE_DATA = Path(os.environ.get("FACE_DATA", os.devnull))
 
 needs_face_data = pytest.mark.skipif(

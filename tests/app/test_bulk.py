@@ -18,7 +18,8 @@ from lwbafa.answers import Answer
 from lwbafa.errors import NoAnswer
 from lwbafa.types import Pixels
 from proof.harness import ROOT
-from tests.conftest import LITE, encode, running_server
+from proof.harness.checkpoints import LITE
+from tests.conftest import encode, running_server
 
 
 def lwbafa(*arguments: object) -> Result:

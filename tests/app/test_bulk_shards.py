@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from lwbafa.types import Pixels
 from proof.harness import ROOT
-from tests.conftest import LITE, encode
+from proof.harness.checkpoints import LITE
+from tests.conftest import encode
 
 
 def lwbafa(*arguments: object) -> Result:

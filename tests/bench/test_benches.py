@@ -24,8 +24,8 @@ from bench.batcher import CALLERS
 from bench.report import Report, Spread
 from lwbafa.model_store import checkpoint_names
 from lwbafa.types import Pixels
-from proof.harness.checkpoints import SHIPPED
-from tests.conftest import ASTRONAUT_POINTS, LITE
+from proof.harness.checkpoints import LITE, SHIPPED
+from tests.conftest import ASTRONAUT_POINTS
 from training.datasets import Face
 
 

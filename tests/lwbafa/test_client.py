@@ -20,8 +20,9 @@ from lwbafa.errors import NoAnswer, ServiceError
 from lwbafa.imaging.photograph import Source
 from lwbafa.types import Pixels
 from proof.harness import ROOT
+from proof.harness.checkpoints import LITE
 from proof.harness.server import free_port
-from tests.conftest import LITE, encode, running_server
+from tests.conftest import encode, running_server
 
 KEY, ENTRY = new_key("tests")
 

@@ -90,8 +90,14 @@ def sample() -> list[Face]:
 
 
 @needs_face_data
-@pytest.mark.parametrize("engine", ["openvino-int8", "openvino"])
-@pytest.mark.parametrize("name", ["lwbafa-300w68", "lwbafa-lite-300w68"])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        ("lwbafa-300w68", "openvino-int8"),
+        ("lwbafa-lite-300w68", "openvino-int8"),
+        ("lwbafa-lite-300w68", "openvino"),
+    ],
+)
 def test_scores_say_how_many_points_of_faces_never_seen_are_right(name: str, engine: str) -> None:
     aligner = FaceAligner.load(name, engine=EngineOptions(engine))
     for result in measure(aligner, with_boxes(sample(), aligner.detector)):

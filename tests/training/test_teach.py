@@ -22,7 +22,7 @@ from lwbafa.aligner import FaceAligner
 from lwbafa.markups import MARKUP_68
 from lwbafa.types import Pixels, Points
 from proof.harness import ROOT
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import LITE
 from tests.training.drawn_faces import drawn_source, write_pts
 from training import worker
 from training.__main__ import main
@@ -118,7 +118,7 @@ class Stage:
         self.write(self.photographs / name, picture, [mesh_of(points)])
 
     def arguments(self, evaluation: str = "others", *more: str) -> list[str]:
-        where = ["--photographs", str(self.photographs), "--checkpoint", str(SHIPPED)]
+        where = ["--photographs", str(self.photographs), "--checkpoint", str(LITE)]
         sources = ["--data", str(self.data), "--true-source", "true"]
         to = ["--evaluation-source", evaluation, "--out", str(self.out)]
         return ["teach", *where, *sources, *to, *more]
@@ -139,7 +139,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def aligner() -> FaceAligner:
-    return FaceAligner.load(SHIPPED)
+    return FaceAligner.load(LITE)
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from starlette.types import Message
 
 from app.api.upload import UploadMemory, read_upload
 from app.errors import RequestError, TooManyBytes, TooManyUploads
+from proof.harness.checkpoints import LITE
 from tests.app.api.raw import connect, head, metric, rest
-from tests.conftest import LITE, running_server
+from tests.conftest import running_server
 
 JPEG = {"Content-Type": "image/jpeg"}
 MAX_BYTES = 150_000
