@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from bench.canvases import GREY, Canvas, part_of, pasted_into
 from bench.detectors import MATCHING_OVERLAP
-from bench.report import Cell, Report, Spread, print_machine
+from bench.report import Cell, Report, Spread, faces_option, print_machine
 from lwbafa.detection import Detection
 from lwbafa.detection.choose import create_detector
 from lwbafa.markups import MARKUP_68
@@ -33,12 +33,7 @@ DETECTION_PX = (960, 1920, 2880, 3840)
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Folder that holds 300w/.",
-)
+@faces_option
 @click.option("--pictures", default=10, show_default=True, help="Half of them over grey.")
 @click.option("--seed", default=0, show_default=True)
 def main(data: Path, pictures: int, seed: int) -> None:
@@ -64,12 +59,10 @@ def report(faces: Sequence[Face], pictures: int, seed: int) -> Report:
             started = time.perf_counter()
             detections = search.detect(crowd.image, px)
             seconds[px].append(time.perf_counter() - started)
-            on_faces = [_on(face, detections) for face in crowd.faces]
+            on_faces = [sum(_same(d, face) for d in detections) for face in crowd.faces]
             found[px].append(sum(count > 0 for count in on_faces))
             twice[px] += sum(count > 1 for count in on_faces)
-            alarms[px] += sum(
-                not _on(d.box, [Detection(f, 1) for f in crowd.faces]) for d in detections
-            )
+            alarms[px] += sum(not any(_same(d, face) for face in crowd.faces) for d in detections)
     people = COLUMNS * ROWS
     rows: list[dict[str, Cell]] = [
         {
@@ -90,8 +83,8 @@ def report(faces: Sequence[Face], pictures: int, seed: int) -> Report:
     return Report("Small faces in large photographs", note, rows)
 
 
-def _on(face: FaceBox, detections: Sequence[Detection]) -> int:
-    return sum(overlap(d.box, face) > MATCHING_OVERLAP for d in detections)
+def _same(detection: Detection, face: FaceBox) -> bool:
+    return overlap(detection.box, face) > MATCHING_OVERLAP
 
 
 def _crowd(faces: Sequence[Face], random: np.random.Generator, over_grey: bool) -> Canvas:

@@ -36,6 +36,7 @@ from bench.report import (
     Report,
     Spread,
     checkpoint_option,
+    faces_option,
     interleaved,
     print_machine,
     rounds_option,
@@ -92,12 +93,7 @@ ByHeight = dict[str, dict[int, dict[str, Tally]]]
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Folder that holds 300w/.",
-)
+@faces_option
 @click.option("--faces", "count", default=200, show_default=True, help="Drawn per height.")
 @click.option("--seed", default=0, show_default=True)
 @checkpoint_option

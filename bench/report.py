@@ -96,6 +96,12 @@ checkpoint_option = click.option(
     default=lambda: read_settings().checkpoint_dirs[0],
     help="Its folder.  [default: the service's]",
 )
+faces_option = click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that holds 300w/.",
+)
 rounds_option = click.option("--rounds", default=5, show_default=True, help="Of every measurement.")
 """What the command lines of several benches share."""
 

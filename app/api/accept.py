@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
+JSON = "application/json"
+
 
 def preferred(accept: str, offered: Sequence[str]) -> str:
     """Which of the offered media types an Accept header ranks first (RFC 9110, 12.5.1).

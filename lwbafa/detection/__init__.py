@@ -5,6 +5,7 @@ A detector returns boxes in the network's convention, the landmarks' bounding bo
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -36,6 +37,17 @@ class Detection(NamedTuple):
         points = np.array(self.points)
         dx, dy = points[3:].mean(axis=0) - points[:2].mean(axis=0)
         return math.degrees(math.atan2(-dx, dy))
+
+    def moved(
+        self, to: Callable[[Points], Points], scale: float = 1.0, degrees: float = 0.0
+    ) -> "Detection":
+        """The face where `to` takes points n×2, so many times as large, turned so much more."""
+        box = self.box
+        center = to(np.array([box.center]))[0]
+        roll = box.roll_degrees + degrees
+        seen = FaceBox.centered(center, box.width * scale, box.height * scale, roll)
+        points = self.points if self.points is None else as_five(to(np.array(self.points)))
+        return Detection(seen, self.score, points)
 
 
 def as_five(points: Points) -> FivePoints:

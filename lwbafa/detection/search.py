@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from lwbafa.detection import Detection, FaceDetector, as_five
+from lwbafa.detection import Detection, FaceDetector
 from lwbafa.detection.tiles import MOST_TILES_ALONG, OVERLAP, placed, tiles
 from lwbafa.imaging.crop import Crop
 from lwbafa.types import FaceBox, Pixels
@@ -159,18 +159,14 @@ class FaceSearch:
 
     def _look(self, image: Pixels, square: Crop, size_px: int) -> list[Detection]:
         """The faces in a square of the image, which is black outside, in pixels of the image."""
-        scale = square.side / size_px
-        faces = []
-        for face in self.detector.detect(square.cut(image, size_px)):
-            center = square.to_image((np.array(face.box.center) + 0.5) / size_px)
-            box = FaceBox.centered(
-                center, face.box.width * scale, face.box.height * scale, square.degrees
+        return [
+            face.moved(
+                lambda points: square.to_image((points + 0.5) / size_px),
+                square.side / size_px,
+                square.degrees,
             )
-            points = face.points
-            if points is not None:
-                points = as_five(square.to_image((np.array(points) + 0.5) / size_px))
-            faces.append(Detection(box, face.score, points))
-        return faces
+            for face in self.detector.detect(square.cut(image, size_px))
+        ]
 
 
 def _whole(image: Pixels, side: float) -> Crop:
@@ -189,16 +185,7 @@ def _shrunk(image: Pixels, longest_side_px: int) -> tuple[Pixels, float]:
 
 def _enlarged(face: Detection, times: float) -> Detection:
     """A face of a picture in pixels of one so many times larger; both begin at −0.5."""
-    if times == 1:
-        return face
-    center = (np.array(face.box.center) + 0.5) * times - 0.5
-    box = FaceBox.centered(
-        center, face.box.width * times, face.box.height * times, face.box.roll_degrees
-    )
-    points = face.points
-    if points is not None:
-        points = as_five((np.array(points) + 0.5) * times - 0.5)
-    return face._replace(box=box, points=points)
+    return face.moved(lambda points: (points + 0.5) * times - 0.5, times)
 
 
 def _merged(large: list[Detection], others: Iterable[Detection]) -> list[Detection]:

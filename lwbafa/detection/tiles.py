@@ -6,8 +6,8 @@ from itertools import product
 
 import numpy as np
 
-from lwbafa.detection import Detection, as_five
-from lwbafa.types import FaceBox, Pixels
+from lwbafa.detection import Detection
+from lwbafa.types import Pixels
 
 OVERLAP = 0.2
 """Of a tile's side: a face smaller than that is whole in some tile."""
@@ -43,7 +43,7 @@ def placed(
         room = left, top, width - 1 - right, height - 1 - bottom
         if any(there and gap < EDGE_PX for there, gap in zip(inner, room, strict=True)):
             continue
-        moved.append(_moved(face, corner))
+        moved.append(face.moved(lambda points: points + corner))
     return moved
 
 
@@ -53,9 +53,3 @@ def _starts(length: int, side: int) -> list[int]:
         return [0]
     count = math.ceil((length - OVERLAP * side) / ((1 - OVERLAP) * side))
     return [round(start) for start in np.linspace(0, length - side, count)]
-
-
-def _moved(face: Detection, corner: tuple[int, int]) -> Detection:
-    points = face.points if face.points is None else as_five(np.add(face.points, corner))
-    box: FaceBox = face.box._replace(x=face.box.x + corner[0], y=face.box.y + corner[1])
-    return face._replace(box=box, points=points)

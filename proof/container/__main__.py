@@ -5,8 +5,6 @@ python -m proof.container --only split           # one family
 """
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -16,7 +14,16 @@ import click
 from proof.container import compose, image, instances, limits, split
 from proof.harness import ROOT
 from proof.harness.machine import machine
-from proof.promises.promises import Family, Plan, Promise, as_markdown, missed, write_json
+from proof.promises.promises import (
+    ENDS_A_FAMILY,
+    Family,
+    Plan,
+    Promise,
+    as_markdown,
+    conclude,
+    not_measured,
+    write_json,
+)
 
 FAMILIES: dict[str, Callable[[], Awaitable[list[Promise]]]] = {
     "image": image.run,
@@ -34,8 +41,8 @@ async def measure(names: Sequence[str]) -> list[Family]:
         started = time.monotonic()
         try:
             promises = await FAMILIES[name]()
-        except (RuntimeError, OSError, LookupError, subprocess.SubprocessError) as error:
-            promises = [Promise("to be measured", "", f"{error}", False)]
+        except ENDS_A_FAMILY as error:
+            promises = not_measured(error)
         families.append(Family(name, time.monotonic() - started, promises))
         print(as_markdown(families[-1:], Plan()), flush=True)
     return families
@@ -55,11 +62,9 @@ def main(only: Sequence[str], out: Path) -> None:
     before = machine()
     families = asyncio.run(measure(only or list(FAMILIES)))
     print(f"\n{', '.join(f'{key}: {value}' for key, value in before.items())}\n")
-    print(as_markdown(families, Plan()))
+    print(as_markdown(families, Plan()), end="\n\n")
     write_json(out, families, Plan(), before)
-    broken = missed(families, Plan())
-    print(f"\n{len(broken)} missed; everything measured is in {out}")
-    sys.exit(bool(broken))
+    conclude(families, Plan(), out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """What was promised, what was measured, and whether it was kept: as a table and as JSON."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tabulate import DataRow, Line, TableFormat, tabulate
 
@@ -22,6 +24,9 @@ MARKDOWN = TableFormat(
     with_header_hide=None,
 )
 """tabulate's own format for GitHub, its dashes kept off the bars."""
+
+ENDS_A_FAMILY = (RuntimeError, OSError, LookupError, subprocess.SubprocessError)
+"""What a family may raise that cannot go on: a miss of its own, after which the next goes on."""
 
 TABLE_BEGIN, TABLE_END = "<!-- chaos -->", "<!-- /chaos -->"
 
@@ -116,6 +121,18 @@ def as_markdown(families: Sequence[Family], plan: Plan) -> str:
         for index, promise in enumerate(family.promises)
     ]
     return tabulate(rows, headers=HEADERS, tablefmt=MARKDOWN, disable_numparse=True)
+
+
+def not_measured(error: Exception) -> list[Promise]:
+    """What stands for a family that could not go on."""
+    return [Promise("to be measured", "", f"{error}", False)]
+
+
+def conclude(families: Sequence[Family], plan: Plan, path: Path) -> NoReturn:
+    """Say how much was missed and where all is, and end the process: non-zero if anything was."""
+    broken = missed(families, plan)
+    print(f"{len(broken)} missed; everything measured is in {path}")
+    sys.exit(bool(broken))
 
 
 def write_json(path: Path, families: Sequence[Family], plan: Plan, before: dict[str, Any]) -> None:

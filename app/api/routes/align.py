@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api import answers
-from app.api.accept import preferred
+from app.api.accept import JSON, preferred
 from app.api.disconnects import unless_disconnected
 from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
 from app.api.parameters import chosen, refuse_repeated, with_fields
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", responses=problem_responses(COMMON_ERRORS))
 
 Answer = TypeVar("Answer")
 
-JSON, PNG, SVG = "application/json", "image/png", "image/svg+xml"
+PNG, SVG = "image/png", "image/svg+xml"
 """What can be answered; of what a caller likes equally well, the first."""
 
 BINARY = {"type": "string", "format": "binary"}

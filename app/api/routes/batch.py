@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from app.api import answers
-from app.api.accept import preferred
+from app.api.accept import JSON, preferred
 from app.api.disconnects import unless_disconnected
 from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
 from app.api.parameters import chosen_model, refuse_repeated, with_fields
@@ -81,11 +81,11 @@ async def align_batch(request: Request, query: Annotated[FaceQuery, Query()]) ->
         model = answers.model_brief(service.models.get(query.model).checkpoint)
         held.enter_context(service.intake.place())
         batch = _Batch(service, query, uploads.images, time.monotonic() + seconds)
-        if preferred(request.headers.get("accept", ""), ("application/json", NDJSON)) == NDJSON:
+        if preferred(request.headers.get("accept", ""), (JSON, NDJSON)) == NDJSON:
             return _Lines(batch.items(), held.pop_all())
         images = await unless_disconnected(request, batch.all_items())
     answer = BatchResponse(request_id=request.state.request_id, model=model, images=images)
-    return Response(answer.model_dump_json(exclude_unset=True), media_type="application/json")
+    return Response(answer.model_dump_json(exclude_unset=True), media_type=JSON)
 
 
 (ROUTE,) = (route for route in router.routes if isinstance(route, APIRoute))

@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,7 @@ class Tab:
 
     def wait(self, condition: str) -> Any:
         """The expression's value as soon as it is a true one."""
-        end = time.monotonic() + WAIT_S
-        while not (value := self.run(condition)):
-            assert time.monotonic() < end, (condition, self.run("document.body.innerText"))
-            time.sleep(0.05)
-        return value
+        return wait_for(self.run, condition)
 
     def press(self, key: str) -> None:
         """A key, down and up."""
@@ -152,9 +148,27 @@ def chromium(profile: Path, seen: Path) -> Iterator[Browser]:
         "--no-sandbox",  # which neither root nor a container has; nothing foreign is opened
         "about:blank",
     ]
-    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
+    file = profile / "DevToolsActivePort"
+    with started(line, lambda: int(file.read_text().splitlines()[0])) as port:
+        yield Browser(port)
+
+
+def wait_for(run: Callable[[str], Any], condition: str) -> Any:
+    """The value of an expression in a page as soon as it is a true one."""
+    end = time.monotonic() + WAIT_S
+    while not (value := run(condition)):
+        assert time.monotonic() < end, (condition, run("document.body.innerText"))
+        time.sleep(0.05)
+    return value
+
+
+@contextmanager
+def started(line: Sequence[str], port: Callable[[], int]) -> Iterator[int]:
+    """A browser's process; the port, as soon as it has written that down for `port` to read."""
+    output = subprocess.DEVNULL
+    with subprocess.Popen(line, stdout=output, stderr=output) as process:
         try:
-            yield Browser(_port(profile / "DevToolsActivePort"))
+            yield _port(port, line[0])
         finally:
             process.terminate()
             try:
@@ -163,10 +177,10 @@ def chromium(profile: Path, seen: Path) -> Iterator[Browser]:
                 process.kill()
 
 
-def _port(file: Path) -> int:
+def _port(read: Callable[[], int], program: str) -> int:
     end = time.monotonic() + WAIT_S
     while time.monotonic() < end:
-        with suppress(FileNotFoundError, IndexError, ValueError):
-            return int(file.read_text().splitlines()[0])
+        with suppress(FileNotFoundError, LookupError, ValueError):
+            return read()
         time.sleep(0.05)
-    raise RuntimeError(f"Chromium did not start within {WAIT_S} s")
+    raise RuntimeError(f"{program} did not start within {WAIT_S} s")

@@ -3,16 +3,14 @@
 import base64
 import json
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from tests.app.web.browser import WAIT_S
+from tests.app.web.browser import WAIT_S, started, wait_for
 
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 PREFERENCES = {
@@ -70,11 +68,7 @@ class Firefox:
 
     def wait(self, condition: str) -> Any:
         """The expression's value as soon as it is a true one."""
-        end = time.monotonic() + WAIT_S
-        while not (value := self.run(condition)):
-            assert time.monotonic() < end, (condition, self.run("document.body.innerText"))
-            time.sleep(0.05)
-        return value
+        return wait_for(self.run, condition)
 
     def choose(self, selector: str, file: Path) -> None:
         """A file for an input."""
@@ -115,27 +109,12 @@ def firefox(profile: Path) -> Iterator[Firefox]:
     lines = [f"user_pref({json.dumps(k)}, {json.dumps(v)});" for k, v in PREFERENCES.items()]
     (profile / "user.js").write_text("\n".join(lines))
     line = [FIREFOX, "--headless", "--no-remote", "--profile", str(profile)]
-    with subprocess.Popen(
-        [*line, "--remote-debugging-port", "0", "about:blank"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            port = _port(profile / "WebDriverBiDiServer.json")
-            with connect(f"ws://127.0.0.1:{port}/session", max_size=None) as socket:
-                yield Firefox(socket)
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _port(file: Path) -> int:
-    end = time.monotonic() + WAIT_S
-    while time.monotonic() < end:
-        with suppress(FileNotFoundError, KeyError, ValueError):
-            return int(json.loads(file.read_text())["ws_port"])
-        time.sleep(0.05)
-    raise RuntimeError(f"Firefox did not start within {WAIT_S} s")
+    file = profile / "WebDriverBiDiServer.json"
+    with (
+        started(
+            [*line, "--remote-debugging-port", "0", "about:blank"],
+            lambda: int(json.loads(file.read_text())["ws_port"]),
+        ) as port,
+        connect(f"ws://127.0.0.1:{port}/session", max_size=None) as socket,
+    ):
+        yield Firefox(socket)
