@@ -13,6 +13,7 @@ import uvicorn
 from app.api.app import create_app
 from app.errors import StartupError
 from app.logs import configure_logging
+from app.memory import return_large_blocks
 from app.server.connection import Connection, connection_limits
 from app.server.lifecycle import serve
 from app.service import MakeEngine, Service
@@ -30,6 +31,7 @@ def main(make_engine: MakeEngine = create_engine) -> None:
     try:
         settings = read_settings()
         configure_logging(settings.log_level)
+        return_large_blocks()
         listener = listen(settings)
         service = Service(settings, make_engine)
         config = server_config(service)
