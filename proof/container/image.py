@@ -5,7 +5,7 @@ from proof.harness.target import REFERENCE, content, until
 from proof.harness.wire import Caller
 from proof.promises.promises import Promise, at_most, exactly
 
-LARGEST_MIB = 500
+LARGEST_MIB = 550
 LARGEST_RESIDENT_MIB = 550
 HEALTH_LIMIT_S = 60
 

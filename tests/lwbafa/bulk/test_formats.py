@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,24 @@ def test_a_result_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         fails()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_recipe_for_spark_declares_the_columns_that_there_are() -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from lwbafa.bulk.nested import SCHEMA
+
+    document = (Path(__file__).parents[3] / "docs" / "bulk.md").read_text()
+    (declared,) = re.findall(r'^ROW = """(.*?)"""', document, re.DOTALL | re.MULTILINE)
+    columns = ", ".join(f"{column.name} {_of_spark(column.type)}" for column in SCHEMA)
+    assert " ".join(declared.split()) == columns
+
+
+def _of_spark(type_: Any) -> str:
+    """An Arrow type as Spark's DDL writes it."""
+    import pyarrow
+
+    if pyarrow.types.is_struct(type_):
+        return f"struct<{', '.join(f'{field.name}: {_of_spark(field.type)}' for field in type_)}>"
+    if pyarrow.types.is_list(type_):
+        return f"array<{_of_spark(type_.value_type)}>"
+    return {"int32": "int"}.get(str(type_), str(type_))
