@@ -12,7 +12,9 @@ import click
 from app.bulk import DEFAULT_MODEL
 from app.bulk_progress import shown
 from lwbafa.bulk import store
+from lwbafa.bulk.aligner import AlignerOptions
 from lwbafa.checkpoint import Checkpoint
+from lwbafa.detection.choose import DetectorOptions, create_detector
 from lwbafa.errors import (
     DeviceLost,
     LoadError,
@@ -37,6 +39,7 @@ def run(
     model: str | None,
     detector: str,
     max_faces: int,
+    detection_px: int | None,
     shard_size: int,
     column: str,
     boxes_column: str,
@@ -67,6 +70,10 @@ def run(
     model = str(Path(model).absolute()) if Path(model).is_dir() else model
     try:
         manifest = Checkpoint.load(checkpoint_folder(model)).manifest
+        # Before there is a plan, which would hold the run to a wrong name or number.
+        finest_px = create_detector(DetectorOptions(detector)).finest_px
+        if detection_px is not None and detection_px > finest_px:
+            raise click.UsageError(f"--detection-px is at most {finest_px}")
         settings: dict[str, str | int | list[str]] = {
             "model": manifest.name,
             "version": manifest.version,
@@ -76,18 +83,20 @@ def run(
             "column": column,
             "boxes_column": boxes_column,
         }
+        if detection_px is not None:  # not named otherwise: older runs go on
+            settings["detection_px"] = detection_px
         plan = Plan.of_run(out, named, settings)
         if only_plan:
             click.echo(f"{len(plan)} shards")
             return 0
         done = done_shards(out)
         shards = [n for n in range(rank, len(plan), world) if n not in done]
-        aligner = (model, detector, max_faces)
+        options = AlignerOptions(model, detector, max_faces, detection_px)
         marks: Iterable[Mark] = ()
         if shards and address is not None:
-            marks = _on_ray(out, shards, aligner, address, actors, cpus_per_actor)
+            marks = _on_ray(out, shards, options, address, actors, cpus_per_actor)
         elif shards:
-            marks = _here(out, shards, aligner)
+            marks = _here(out, shards, options)
         new = _Totals()
         for mark in shown(marks, len(shards)):
             new.add(mark)
@@ -130,16 +139,11 @@ class _Totals:
         return self.photographs / max(self._last - self._begun, 1e-3)
 
 
-def _here(out: str, shards: Sequence[int], aligner: tuple[str, str, int]) -> Iterator["Mark"]:
+def _here(out: str, shards: Sequence[int], options: AlignerOptions) -> Iterator["Mark"]:
     """This process, on all CPUs that it is granted."""
-    from lwbafa.bulk.aligner import BulkAligner
     from lwbafa.bulk.worker import ShardWorker
-    from lwbafa.detection.choose import DetectorOptions
 
-    model, detector, max_faces = aligner
-    worker = ShardWorker(
-        out, BulkAligner(model, detector=DetectorOptions(detector), max_faces=max_faces)
-    )
+    worker = ShardWorker(out, options.aligner())
     for shard in shards:
         yield worker.work(shard)
 
@@ -147,7 +151,7 @@ def _here(out: str, shards: Sequence[int], aligner: tuple[str, str, int]) -> Ite
 def _on_ray(
     out: str,
     shards: Sequence[int],
-    aligner: tuple[str, str, int],
+    options: AlignerOptions,
     address: str,
     actors: tuple[int, int] | None,
     cpus: int,
@@ -157,7 +161,7 @@ def _on_ray(
     except ModuleNotFoundError as error:
         raise click.UsageError("--address needs Ray: pip install 'lwbafa[ray]'") from error
     fewest, most = actors or (1, 0)
-    return marks_by_ray(out, shards, aligner, address, Pool(fewest, most, cpus))
+    return marks_by_ray(out, shards, options, address, Pool(fewest, most, cpus))
 
 
 def _read_marks(out: str, shards: Iterable[int]) -> Iterator["Mark"]:

@@ -121,6 +121,11 @@ def align(sources: tuple[str, ...], **options: Any) -> None:
     help="Most faces of a photograph, the largest first",
 )
 @click.option(
+    "--detection-px",
+    type=click.IntRange(64),
+    help="Longer side at which faces are searched for: more finds smaller ones",
+)
+@click.option(
     "--shard-size",
     type=click.IntRange(1),
     default=1000,

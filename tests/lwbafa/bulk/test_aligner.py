@@ -44,6 +44,22 @@ def test_boxes_that_are_known_are_taken(aligner: BulkAligner, astronaut_jpeg: by
     assert rows[2]["faces"][0]["box"]["score"] > 0.5
 
 
+def test_faces_are_searched_for_as_finely_as_asked(
+    aligner: BulkAligner, small_faces_jpeg: bytes
+) -> None:
+    finer = BulkAligner(engine=EngineOptions(threads=1), detection_px=2700)
+    assert len(aligner.rows([small_faces_jpeg])[0]["faces"]) == 0
+    again = pickle.loads(pickle.dumps(finer))  # noqa: S301
+    for each in finer, again:
+        assert len(each.rows([small_faces_jpeg])[0]["faces"]) == 2
+
+
+@pytest.mark.parametrize("wrong", [0, 3841])
+def test_too_fine_a_search_is_refused_when_it_is_made(wrong: int) -> None:
+    with pytest.raises(ValueError, match="detection_px is 1 to 3840"):
+        BulkAligner(engine=EngineOptions(threads=1), detection_px=wrong)
+
+
 def test_it_is_pickled_by_what_it_was_made_with(aligner: BulkAligner) -> None:
     assert len(pickle.dumps(aligner)) < 1000
     again = pickle.loads(pickle.dumps(aligner))  # noqa: S301
