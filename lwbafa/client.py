@@ -28,6 +28,7 @@ Boxes = Sequence[FaceBox | Sequence[float]]
 Outcome = list[Face] | Exception
 """What `align_many` yields for a source: its faces, or why there are none."""
 
+PNG = "image/png"
 
 BROKE_WHILE_IDLE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """How a connection shows that it was closed while nobody used it."""
@@ -55,6 +56,7 @@ class _Base:
         model: str | None,
         max_faces: int | None,
         detection_px: int | None,
+        map_values: bool = False,
         accept: str = "application/json",
     ) -> Exchange:
         query = {
@@ -62,6 +64,7 @@ class _Base:
             "model": model,
             "max_faces": max_faces,
             "detection_px": detection_px,
+            "map_values": map_values or None,
         }
         return Exchange(self._timeout_s, image, query, accept)
 
@@ -95,14 +98,15 @@ class Client(_Base):
         model: str | None = None,
         max_faces: int | None = None,
         detection_px: int | None = None,
+        map_values: bool = False,
     ) -> list[Face]:
         """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8).
 
-        Boxes are as in `FaceAligner.align`. Raises ServiceError, which has the problem document's
-        `status`, `code`, `detail` and `request_id`; NoAnswer; OSError for a path; ValueError for an
-        array that is no picture.
+        Boxes are as in `FaceAligner.align`. Faces have `map_values` only if asked. Raises
+        ServiceError, which has the problem document's `status`, `code`, `detail` and `request_id`;
+        NoAnswer; OSError for a path; ValueError for an array that is no picture.
         """
-        return self.answer(image, boxes, model, max_faces, detection_px).faces
+        return self.answer(image, boxes, model, max_faces, detection_px, map_values).faces
 
     def answer(
         self,
@@ -111,10 +115,12 @@ class Client(_Base):
         model: str | None = None,
         max_faces: int | None = None,
         detection_px: int | None = None,
+        map_values: bool = False,
     ) -> Answer:
         """As `align`, with what else the service says of the photograph."""
         data = _encoded(image)
-        return read_answer(self._ask(self._alignment(data, boxes, model, max_faces, detection_px)))
+        asked = self._alignment(data, boxes, model, max_faces, detection_px, map_values)
+        return read_answer(self._ask(asked))
 
     def draw(
         self,
@@ -126,7 +132,8 @@ class Client(_Base):
     ) -> bytes:
         """The upright photograph with its faces drawn over it, as PNG. Raises as `align`."""
         data = _encoded(image)
-        return self._ask(self._alignment(data, boxes, model, max_faces, detection_px, "image/png"))
+        asked = self._alignment(data, boxes, model, max_faces, detection_px, accept=PNG)
+        return self._ask(asked)
 
     def models(self) -> list[Model]:
         """The models that answer; the first is asked where none is named. Raises as `align`."""
@@ -190,9 +197,10 @@ class AsyncClient(_Base):
         model: str | None = None,
         max_faces: int | None = None,
         detection_px: int | None = None,
+        map_values: bool = False,
     ) -> list[Face]:
         """As `Client.align`."""
-        return (await self.answer(image, boxes, model, max_faces, detection_px)).faces
+        return (await self.answer(image, boxes, model, max_faces, detection_px, map_values)).faces
 
     async def answer(
         self,
@@ -201,12 +209,12 @@ class AsyncClient(_Base):
         model: str | None = None,
         max_faces: int | None = None,
         detection_px: int | None = None,
+        map_values: bool = False,
     ) -> Answer:
         """As `Client.answer`."""
         data = await asyncio.to_thread(_encoded, image)
-        return read_answer(
-            await self._ask(self._alignment(data, boxes, model, max_faces, detection_px))
-        )
+        asked = self._alignment(data, boxes, model, max_faces, detection_px, map_values)
+        return read_answer(await self._ask(asked))
 
     async def draw(
         self,
@@ -218,9 +226,8 @@ class AsyncClient(_Base):
     ) -> bytes:
         """As `Client.draw`."""
         data = await asyncio.to_thread(_encoded, image)
-        return await self._ask(
-            self._alignment(data, boxes, model, max_faces, detection_px, "image/png")
-        )
+        asked = self._alignment(data, boxes, model, max_faces, detection_px, accept=PNG)
+        return await self._ask(asked)
 
     async def models(self) -> list[Model]:
         """As `Client.models`."""
