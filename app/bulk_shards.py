@@ -1,7 +1,5 @@
 """What `lwbafa bulk` does: a plan, its shards here or on a Ray cluster, and a summary."""
 
-import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from app.bulk import DEFAULT_MODEL
-from app.bulk_progress import shown
+from app.bulk_progress import sum_up
+from app.bulk_totals import Totals
 from lwbafa.bulk import store
 from lwbafa.bulk.aligner import AlignerOptions
 from lwbafa.checkpoint import Checkpoint
@@ -97,10 +96,8 @@ def run(
             marks = _on_ray(out, shards, options, address, actors, cpus_per_actor)
         elif shards:
             marks = _here(out, shards, options)
-        new = _Totals()
-        for mark in shown(marks, len(shards)):
-            new.add(mark)
-        earlier = _Totals()
+        new = sum_up(marks, len(shards))
+        earlier = Totals()
         for mark in _read_marks(out, done):
             earlier.add(mark)
         _say(new, earlier, len(plan))
@@ -109,34 +106,6 @@ def run(
         raise click.UsageError(str(error)) from error
     except (StopRun, DeviceLost, OSError) as error:
         raise click.ClickException(f"{error}; the same command goes on from here") from error
-
-
-class _Totals:
-    """The sums of marks, and how long it took to get them."""
-
-    def __init__(self) -> None:
-        self.shards = self.photographs = self.faces = 0
-        self.failures: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
-        self.left: list[str] = []
-        self._begun = self._last = time.monotonic()
-
-    def add(self, mark: "Mark") -> None:
-        self._last = time.monotonic()
-        if mark.left:
-            self.left.append(f"shard {mark.shard}: {mark.left}")
-            return
-        self.shards += 1
-        self.photographs += mark.photographs
-        self.faces += mark.faces
-        self.failures.update(mark.failures)
-        for stage, took in mark.seconds.items():
-            self.seconds[stage] += took  # type: ignore[assignment]
-
-    @property
-    def rate(self) -> float:
-        """Photographs a second."""
-        return self.photographs / max(self._last - self._begun, 1e-3)
 
 
 def _here(out: str, shards: Sequence[int], options: AlignerOptions) -> Iterator["Mark"]:
@@ -174,7 +143,7 @@ def _read_marks(out: str, shards: Iterable[int]) -> Iterator["Mark"]:
                 yield mark
 
 
-def _say(new: _Totals, earlier: _Totals, shards: int) -> None:
+def _say(new: Totals, earlier: Totals, shards: int) -> None:
     """The summary, on standard output; what is left, on standard error."""
     failures = new.failures + earlier.failures
     click.echo(
