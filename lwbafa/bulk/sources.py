@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".w
 
 UNREAD = frozenset({".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".jxl", ".tif", ".tiff"})
 """Pictures that are left out of folders, which whoever has some should know."""
+
+FURTHER_FACE, FRAME = re.compile(r"\.face\d+$"), re.compile(r"\.frame\d+$")
+"""What `place_of` puts behind a name."""
 
 
 class Source(NamedTuple):
@@ -60,9 +64,10 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
         raise NoSources("; ".join(filter(None, (nothing, left_out_of(named)))))
     common = os.path.commonpath([os.path.abspath(root) for root in roots])  # noqa: PTH100
     places = {key: Path(os.path.relpath(key, common)) for key in found}
-    stems = Counter(place.with_suffix("") for place in places.values())
+    # A file's place is one of these two; that of some other file is not to be mistaken for it.
+    taken = Counter(name for place in places.values() for name in {place, place.with_suffix("")})
     return [
-        Source(found[key], _text(found[key]), _shortest(places[key], stems))
+        Source(found[key], _text(found[key]), _shortest(places[key], taken))
         for key in sorted(found, key=lambda key: found[key].as_posix())
     ]
 
@@ -82,6 +87,16 @@ def place_of(source: Source, frame: int | None, face: int = 0) -> Path:
     name += "" if frame is None else f".frame{frame:06d}"
     name += f".face{face + 1}" if face else ""
     return source.place.with_name(name)
+
+
+def place_it_seems_of(place: Path) -> Iterator[Path]:
+    """Of which other places this could be a frame's or a further face's own."""
+    name = place.name
+    for end in FURTHER_FACE, FRAME:
+        shorter = end.sub("", name)
+        if shorter != name:
+            yield place.with_name(shorter)
+        name = shorter
 
 
 def _paths_of(name: str) -> list[str]:
@@ -111,7 +126,8 @@ def _files_in(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
             yield path
 
 
-def _shortest(place: Path, stems: Counter[Path]) -> Path:
-    """Without suffix, unless `face.jpg` and `face.png` lie side by side."""
+def _shortest(place: Path, taken: Counter[Path]) -> Path:
+    """Without suffix, unless `a.png`, or the `a.jpg` of an `a.face2.jpg`, lies beside it."""
     stem = place.with_suffix("")
-    return stem if stems[stem] == 1 else place
+    meets = taken[stem] > 1 or any(other in taken for other in place_it_seems_of(stem))
+    return place if meets else stem

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -177,6 +178,25 @@ def test_annotations_that_are_there_are_left_alone(folder: Path) -> None:
     assert ended.exit_code == 2
     assert "face.pts is there already" in ended.stderr
     assert (folder / "face.pts").read_text() == "by hand"
+
+
+def test_annotations_of_a_further_face_are_left_alone(folder: Path) -> None:
+    (folder / "face.face2.pts").write_text("by hand")
+    ended = lwbafa("align", folder, "--format", "pts")
+    assert ended.exit_code == 2
+    assert "face.face2.pts is there already" in ended.stderr
+
+
+def test_a_picture_named_as_anothers_second_face_keeps_a_file_of_its_own(
+    tmp_path: Path, astronaut: Pixels
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(encode(np.hstack((astronaut, astronaut)), ".jpg"))
+    (tmp_path / "a.face2.jpg").write_bytes(encode(astronaut, ".jpg"))
+    ended = lwbafa("align", tmp_path, "--format", "pts", "--model", LITE)
+    assert ended.exit_code == 0, ended.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.pts")) == [
+        *("a.face2.jpg.pts", "a.face2.pts", "a.pts")
+    ]
 
 
 def test_the_models_are_a_table() -> None:

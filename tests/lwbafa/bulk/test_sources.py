@@ -82,6 +82,25 @@ def test_places_mirror_the_tree_and_never_meet(folder: Path) -> None:
     assert places("a/d*/*.PNG") == ["deep/two"]
 
 
+@pytest.mark.parametrize(
+    ("files", "places"),
+    [
+        (("a.jpg", "a.face2.jpg"), ["a.face2.jpg", "a"]),
+        (("a.face2.jpg", "b.jpg"), ["a.face2", "b"]),
+        (("f.mp4", "f.frame000001.jpg"), ["f.frame000001.jpg", "f"]),
+        (("f.mp4", "f.frame000001.face3.png"), ["f.frame000001.face3.png", "f"]),
+        (("a.jpg", "a.png", "a.jpg.png"), ["a.jpg", "a.jpg.png", "a.png"]),
+        (("a.jpg", "a.png", "a.jpg.face2.png"), ["a.jpg", "a.jpg.face2.png", "a.png"]),
+    ],
+)
+def test_no_place_is_one_that_another_file_gives_its_faces_or_frames(
+    files: tuple[str, ...], places: list[str], tmp_path: Path
+) -> None:
+    for file in files:
+        (tmp_path / file).touch()
+    assert [str(source.place) for source in find_sources([str(tmp_path)])] == places
+
+
 def test_frames_and_further_faces_have_places_of_their_own(folder: Path) -> None:
     clip, *_ = find_sources(["a"])
     assert str(place_of(clip, None)) == "clip"
