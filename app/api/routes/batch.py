@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -212,8 +213,10 @@ class _Batch:
         )
         async with asyncio.timeout(self._deadline - time.monotonic()):
             aligned = await self._service.pipeline.align(wanted)
-            faces = await asyncio.get_running_loop().run_in_executor(
-                self._service.workers, answers.face_answers, aligned, self._query
+            faces = await self._service.pipeline.preparation.draw(
+                partial(answers.face_answers, aligned, self._query),
+                answers.json_kind(self._query),
+                len(data),
             )
         self._service.metrics.observe_stages(self._model.name, wanted.timings.seconds)
         return BatchItem(
