@@ -74,7 +74,7 @@ def by_service(
         raise click.UsageError(str(error)) from error
     try:
         models = {there.name: there for there in client.models()}
-    except (NoAnswer, ServiceError) as error:
+    except (NoAnswer, ServiceError, ValueError) as error:
         client.close()
         raise click.UsageError(f"{url}: {error}") from error
     name = model or next(iter(models))

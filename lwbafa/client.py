@@ -5,12 +5,12 @@ Both do the same: an `Exchange` says what to send and what an answer means, they
 
 import asyncio
 import json
-import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from typing import Any, Self
 
 import httpx
@@ -38,12 +38,18 @@ class _Base:
     """What both clients are told."""
 
     def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
-        if not re.match("https?://.", url):
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{url!r} is no address: {error}") from error
+        if address.scheme not in ("http", "https") or not address.host:
             raise ValueError(f"the service's address begins with http:// or https://, not {url!r}")
+        if not 0 < timeout_s <= TIMEOUT_MAX:
+            raise ValueError(f"timeout_s is a number of seconds above 0, not {timeout_s}")
         self._timeout_s = timeout_s
         # The library reads no environment, so no proxy and no password from there either.
         self._options: dict[str, Any] = {
-            "base_url": url,
+            "base_url": address,
             "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
             "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100),
             "trust_env": False,
@@ -74,7 +80,7 @@ class Client(_Base):
 
     Connections are kept and used again. `timeout_s` is for one call, with all its attempts: what
     the service refuses for now (429, 503) is asked again when its `Retry-After` says so. Raises
-    ValueError for an address that is none.
+    ValueError for an address or a time that is none.
     """
 
     def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:

@@ -381,6 +381,13 @@ def test_nobody_there_and_no_address_are_said() -> None:
     assert time.monotonic() - begun < 2
     with pytest.raises(ValueError, match="begins with http"):
         Client("127.0.0.1:8000")
+    for wrong in "http://", "http://host:port", "http://[::1":
+        with pytest.raises(ValueError, match="address"):
+            Client(wrong)
+    for time_s in 0, -1, float("nan"), float("inf"):
+        with pytest.raises(ValueError, match="seconds above 0"):
+            Client("http://127.0.0.1", timeout_s=time_s)
+    Client("HTTP://127.0.0.1").close()
 
 
 async def test_the_async_client_meets_the_same_answers() -> None:
