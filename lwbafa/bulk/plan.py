@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import pyarrow
 import pyarrow.parquet
@@ -27,10 +28,13 @@ SHARDS_A_GROUP = 100
 
 NAME = "plan.parquet"
 
+NAMES = "utf-8", "surrogateescape"
+"""How Python has names of files that are no text."""
+
 _SCHEMA = pyarrow.schema(
     {
         "kind": pyarrow.string(),
-        "uris": pyarrow.list_(pyarrow.string()),
+        "uris": pyarrow.list_(pyarrow.binary()),  # names of files may be no text
         "groups": pyarrow.list_(pyarrow.int32()),
         "photographs": pyarrow.int64(),
     }
@@ -72,7 +76,7 @@ class Plan:
             with store.open_file(self._uri) as file:
                 there = pyarrow.parquet.ParquetFile(file, metadata=self._metadata)
                 lines = there.read_row_group(group).to_pylist()
-            self._group, self._shards = group, [Shard(**line) for line in lines]
+            self._group, self._shards = group, [_read(line) for line in lines]
         return self._shards[place]
 
     @classmethod
@@ -82,7 +86,12 @@ class Plan:
         `settings` are `shard_size`, `column` and what else must not change. Raises PartMismatch if
         it was made with other settings, NoSources, OSError.
         """
+        if "" in named:
+            raise NoSources("one of the sources has an empty name")
         sources = [store.absolute(name) for name in named]
+        for source in sources:
+            if f"{source}/".startswith(f"{out}/"):
+                raise NoSources(f"{source} lies in --out, where all is the run's own")
         wanted = {**settings, "sources": sources}
         if NAME not in store.names_in(out):
             # Of several processes that begin together, one writes it and all read it.
@@ -97,13 +106,22 @@ class Plan:
         return plan
 
 
+def _read(line: dict[str, Any]) -> Shard:
+    # As text they stand in plans that were made before names could be other bytes.
+    uris = [uri.decode(*NAMES) if isinstance(uri, bytes) else uri for uri in line["uris"]]
+    return Shard(**line | {"uris": uris})
+
+
 def _written(shards: Iterator[Shard], settings: Settings) -> bytes:
     file = io.BytesIO()
     schema = _SCHEMA.with_metadata({_SETTINGS: json.dumps(settings)})
     count = 0
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while some := list(islice(shards, SHARDS_A_GROUP)):
-            lines = [shard._asdict() for shard in some]
+            lines = [
+                shard._asdict() | {"uris": [uri.encode(*NAMES) for uri in shard.uris]}
+                for shard in some
+            ]
             writer.write_table(pyarrow.Table.from_pylist(lines, schema))
             count += len(some)
     if not count:
@@ -144,7 +162,7 @@ def _files(sources: Sequence[str], out: str) -> Iterator[str]:
                     continue
                 seen.add(uri)
             yield uri
-        if not there:
+        if not there and not Path(source).is_dir():
             raise NoSources(f"there is no file, no folder and no match of {source}")
 
 

@@ -51,7 +51,7 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
     for name in named:
         paths = _paths_of(name)
         if not paths:
-            raise NoSources(f"there is no file, no folder and no match of {name}")
+            raise NoSources(f"there is no file, no folder and no match of {name or repr(name)}")
         for text in paths:
             path = Path(text)
             roots.add(str(_root(name, path)))
@@ -61,13 +61,14 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
                     found.setdefault(str(absolute), file)
     if not found:
         nothing = "there are no pictures and no videos in what was named"
-        raise NoSources("; ".join(filter(None, (nothing, left_out_of(named)))))
+        drawn = f"what lies in {without} is no source: pictures are drawn there" if without else ""
+        raise NoSources("; ".join(filter(None, (nothing, drawn, left_out_of(named)))))
     common = os.path.commonpath([os.path.abspath(root) for root in roots])  # noqa: PTH100
     places = {key: Path(os.path.relpath(key, common)) for key in found}
     # A file's place is one of these two; that of some other file is not to be mistaken for it.
     taken = Counter(name for place in places.values() for name in {place, place.with_suffix("")})
     return [
-        Source(found[key], _text(found[key]), _shortest(places[key], taken))
+        Source(found[key], as_text(found[key].as_posix()), _shortest(places[key], taken))
         for key in sorted(found, key=lambda key: found[key].as_posix())
     ]
 
@@ -79,6 +80,11 @@ def left_out_of(named: Sequence[str]) -> str:
     counts = Counter(file.suffix.lower() for file in files)
     told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
     return f"left out: {told}; convert them to JPEG, PNG or WebP" if told else ""
+
+
+def as_text(name: str) -> str:
+    """A file's name that every format can hold: names are bytes, of any encoding."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def place_of(source: Source, frame: int | None, face: int = 0) -> Path:
@@ -101,12 +107,7 @@ def place_it_seems_of(place: Path) -> Iterator[Path]:
 
 def _paths_of(name: str) -> list[str]:
     """The path named, or all that match a glob."""
-    return [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
-
-
-def _text(path: Path) -> str:
-    """The path as text that every format can hold: file names are bytes, of any encoding."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    return [name] if name and Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
 
 
 def _root(name: str, path: Path) -> Path:

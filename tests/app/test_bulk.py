@@ -108,7 +108,10 @@ def test_a_run_that_is_killed_goes_on(folder: Path, astronaut: Pixels) -> None:
         (["docs", "--out", "x.parquet"], "pip install 'lwbafa[parquet]'"),
         (["docs", "--out", "x.csv", "--url", "localhost"], "begins with http"),
         (["docs", "--out", "x.csv", "--url", "http://127.0.0.1:1"], "no answer from the service"),
+        (["docs", "--out", "x.csv", "--url", "http://h:port"], "is no address"),
         (["docs", "--out", "x.csv", "--key", "k"], "--key is for a service"),
+        (["docs", "--out", "docs", "--format", "csv"], "--out is a file for csv"),
+        (["docs", "--out", "README.md", "--format", "pts"], "--out is a folder for pts"),
         (["docs", "--out", "x.csv", "--detector", "other"], "there is no detector other"),
     ],
 )

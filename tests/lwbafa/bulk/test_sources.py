@@ -46,6 +46,10 @@ def test_what_is_not_there_is_said(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(NoSources, match="no pictures"):
         names("empty")
+    with pytest.raises(NoSources, match="no match of ''"):
+        names("")  # a variable of the shell that is not set: not the folder one is in
+    with pytest.raises(NoSources, match="what lies in a is no source"):
+        find_sources(["a"], without=Path("a"))
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder: Path) -> None:
