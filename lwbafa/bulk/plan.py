@@ -177,6 +177,11 @@ def _of_parquet(uri: str, size: int, column: str) -> Iterator[Shard]:
         if column not in there.schema_arrow.names:
             names = ", ".join(there.schema_arrow.names)
             raise NoSources(f"{uri} has no column {column}, which --column names, but: {names}")
+        kind = there.schema_arrow.field(column).type
+        if not _may_be_photographs(kind):
+            raise NoSources(
+                f"the column {column} of {uri} is {kind}, and no encoded photographs or URIs"
+            )
         groups, photographs = list[int](), 0
         for group in range(there.num_row_groups):
             groups.append(group)
@@ -184,3 +189,15 @@ def _of_parquet(uri: str, size: int, column: str) -> Iterator[Shard]:
             if photographs >= size or group == there.num_row_groups - 1:
                 yield Shard("parquet", [uri], groups, photographs)
                 groups, photographs = [], 0
+
+
+def _may_be_photographs(kind: pyarrow.DataType) -> bool:
+    types = pyarrow.types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    bytes_or_text = (
+        *(types.is_binary, types.is_large_binary, types.is_fixed_size_binary),
+        *(types.is_string, types.is_large_string),
+    )
+    # Structs are Hugging Face's images; of nothing but nulls, each is a row with its error.
+    return any(is_one(kind) for is_one in (*bytes_or_text, types.is_struct, types.is_null))

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,10 @@ def test_boxes_that_are_known_are_taken(aligner: BulkAligner, astronaut_jpeg: by
     assert rows[0]["faces"][0]["box"]["score"] is None
     assert rows[1]["error"]["code"] == "invalid_parameter"
     assert rows[2]["faces"][0]["box"]["score"] > 0.5
+    wrong: list[Any] = [[(1, 2, 3)], [181, 86, 88, 92], [(1, 2, None, 4)], [(1, 2, 3, 4, 5, 6)]]
+    for row in aligner.rows([astronaut_jpeg] * 4, wrong):
+        assert row["error"]["code"] == "invalid_parameter"
+        assert row["error"]["text"].startswith("boxes[0] is not x, y, width, height")
 
 
 def test_faces_are_searched_for_as_finely_as_asked(

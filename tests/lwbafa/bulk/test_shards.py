@@ -215,6 +215,13 @@ def test_parquet_is_read_by_row_groups_of_bytes_uris_or_hugging_faces_images(
     assert [row["width"] for row in rows_of(tmp_path / "images")] == [*range(11), None]
     with pytest.raises(NoSources, match="has no column other, which --column names, but: bytes"):
         planned(tmp_path / "other", path, column="other")
+    for wrong in [1, 2], [[255, 216], []]:
+        parquet.write_table(pyarrow.table({"bytes": wrong}), path)
+        with pytest.raises(NoSources, match="no encoded photographs or URIs"):
+            planned(tmp_path / "other", path)
+    for right in [None], pyarrow.array([b"x"], pyarrow.large_binary()), ["a"]:
+        parquet.write_table(pyarrow.table({"bytes": right}), path)
+        assert len(planned(tmp_path / uuid.uuid4().hex, path)) == 1
 
 
 def test_parquet_that_is_none_is_a_row_with_its_error(tmp_path: Path) -> None:
