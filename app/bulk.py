@@ -55,7 +55,7 @@ def run(
     write = _writer(format_name)
     try:
         sources = find_sources(named, without=draw)
-    except NoSources as error:
+    except (NoSources, OSError) as error:
         raise click.UsageError(str(error)) from error
     part_path = _part_path(out, format_name)
     if out is None and not part_path.exists():

@@ -4,7 +4,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,12 +74,18 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
 
 
 def left_out_of(named: Sequence[str]) -> str:
-    """Which pictures `find_sources` leaves out of the folders named, for people; often nothing."""
+    """Which pictures and folders `find_sources` leaves out, for people; often nothing."""
     folders = {Path(path) for name in named for path in _paths_of(name) if Path(path).is_dir()}
-    files = {file for folder in folders for file in _files_in(folder, UNREAD)}
+    closed: list[OSError] = []
+    files = {file for folder in folders for file in _files_in(folder, UNREAD, closed.append)}
     counts = Counter(file.suffix.lower() for file in files)
     told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-    return f"left out: {told}; convert them to JPEG, PNG or WebP" if told else ""
+    names = ", ".join(sorted({str(error.filename) for error in closed}))
+    texts = (
+        f"left out: {told}; convert them to JPEG, PNG or WebP" if told else "",
+        f"left out: {names}, which cannot be opened" if names else "",
+    )
+    return "; ".join(filter(None, texts))
 
 
 def as_text(name: str) -> str:
@@ -119,12 +125,26 @@ def _root(name: str, path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _files_in(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """Files of some suffixes of a folder and its folders, hidden ones left out."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in suffixes and path.is_file():
-            yield path
+def _files_in(
+    folder: Path, suffixes: Collection[str], on_closed: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
+    """Files of some suffixes of a folder and its folders, hidden ones and linked folders left out.
+
+    `on_closed` is told of folders that cannot be opened.
+    """
+    for at, folders, files in os.walk(folder, onerror=on_closed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(at, name) for name in files if not name.startswith(".")):
+            if path.suffix.lower() in suffixes and _is_file(path):
+                yield path
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is one, or may be: what cannot be looked at is to be a row with its error."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
 
 
 def _shortest(place: Path, taken: Counter[Path]) -> Path:

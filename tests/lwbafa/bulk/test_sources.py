@@ -69,6 +69,28 @@ def test_pictures_that_are_not_read_are_told_of(folder: Path) -> None:
         find_sources(["c"])
 
 
+def test_what_must_not_be_looked_at_is_told_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user sees it: whoever runs the tests may look at everything."""
+    scandir, stat = os.scandir, Path.stat
+
+    def closed_folder(path: str) -> object:
+        if Path(path) == Path("a/deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    def closed_file(path: Path, **options: bool) -> os.stat_result:
+        if path == Path("a/one.jpg"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "scandir", closed_folder)
+    monkeypatch.setattr(Path, "stat", closed_file)
+    assert names("a") == ["a/clip.mp4", "a/one.jpg"]
+    assert left_out_of(["a"]) == "left out: a/deep, which cannot be opened"
+
+
 def test_what_a_run_draws_is_no_source(folder: Path) -> None:
     assert [source.name for source in find_sources(["."], without=Path("a"))] == [
         "b/one.jpg",
