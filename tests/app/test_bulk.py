@@ -15,8 +15,7 @@ from click.testing import CliRunner, Result
 from app.cli import main
 from app.keys import new_key
 from lwbafa import Client, FaceAligner
-from lwbafa.answers import Answer
-from lwbafa.errors import NoAnswer
+from lwbafa.errors import NoAnswer, ServiceError
 from lwbafa.types import Pixels
 from proof.harness import ROOT
 from proof.harness.checkpoints import LITE
@@ -147,29 +146,38 @@ def test_a_service_aligns_as_the_library_does(folder: Path) -> None:
     assert (folder.parent / "drawn" / "deep" / "face.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("method", ["answer", "draw"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoAnswer("no answer from it"),
+        ServiceError(502, "unexpected_answer", "no answer from it", ""),
+    ],
+)
 def test_a_service_that_goes_away_ends_the_run_which_goes_on_later(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = folder.parent / "out.jsonl"
-    command = ["align", folder, "--out", out, "--workers", 1, "--url"]
-    answer, models, asked = Client.answer, Client.models, 0
+    drawn = folder.parent / "drawn"
+    command = ["align", folder, "--out", out, "--draw", drawn, "--workers", 1, "--url"]
+    there, models, asked = getattr(Client, method), Client.models, 0
 
-    def gone(self: Client, *arguments: Any, **options: Any) -> Answer:
+    def gone(self: Client, *arguments: Any, **options: Any) -> Any:
         nonlocal asked
         asked += 1
         if asked == 2:
             monkeypatch.setattr(Client, "models", gone)
         if asked > 1:
-            raise NoAnswer("no answer from the service")
-        return answer(self, *arguments, **options)
+            raise error
+        return there(self, *arguments, **options)
 
     with running_server() as url:
-        monkeypatch.setattr(Client, "answer", gone)
+        monkeypatch.setattr(Client, method, gone)
         ended = lwbafa(*command, url)
-        monkeypatch.setattr(Client, "answer", answer)
+        monkeypatch.setattr(Client, method, there)
         monkeypatch.setattr(Client, "models", models)
         assert ended.exit_code == 1
-        assert "no answer from the service; the same command goes on from here" in ended.stderr
+        assert "no answer from it; the same command goes on from here" in ended.stderr
         assert not out.exists()
         assert lwbafa(*command, url).exit_code == 0
     assert len(rows(out)) == 2
