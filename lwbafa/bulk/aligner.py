@@ -80,7 +80,10 @@ class BulkAligner:
         from lwbafa.bulk.nested import nested, table_of
 
         columns = {name: batch[name].to_pylist() for name in batch.column_names}
-        uris = columns.get("uri") or [f"#{index}" for index in range(len(batch))]
+        uris = [
+            f"#{index}" if uri is None else uri
+            for index, uri in enumerate(columns.get("uri") or [None] * len(batch))
+        ]
         contents = columns.get("bytes") or uris
         sources = [
             uri if content is None else content for uri, content in zip(uris, contents, strict=True)

@@ -59,12 +59,15 @@ class Plan:
     """The shards of a run, by their numbers from 0."""
 
     def __init__(self, out: str) -> None:
-        """Read the plan in the run's folder. Raises FileNotFoundError, OSError."""
+        """Read the plan in the run's folder. Raises FileNotFoundError, OSError, PartMismatch."""
         self._uri = store.join(out, NAME)
-        with store.open_file(self._uri) as file:
-            there = pyarrow.parquet.ParquetFile(file)
-            self._metadata = there.metadata
-            self.settings: Settings = json.loads(there.schema_arrow.metadata[_SETTINGS])
+        try:
+            with store.open_file(self._uri) as file:
+                there = pyarrow.parquet.ParquetFile(file)
+                self._metadata = there.metadata
+                self.settings: Settings = json.loads(there.schema_arrow.metadata[_SETTINGS])
+        except (pyarrow.ArrowInvalid, TypeError, KeyError) as error:
+            raise PartMismatch(f"{self._uri} is no plan of a run: take another folder") from error
         self._group, self._shards = -1, [Shard("", [], [], None)]
 
     def __len__(self) -> int:

@@ -86,6 +86,7 @@ def test_ranks_share_the_shards(folder: Path) -> None:
         ([".", "--model", "other"], "there is no checkpoint other"),
         (["docs/astronaut.png", "--address", "auto"], "pip install 'lwbafa[ray]'"),
         (["nowhere://x"], "nowhere"),
+        ([".", "--address", "auto", "--actors", 0, 3], "0 is not in the range x>=1"),
         ([".", "--detector", "other"], "there is no detector other"),
         ([".", "--detection-px", 3841], "--detection-px is at most 3840"),
         ([".", "--detection-px", 63], "63 is not in the range x>=64"),

@@ -92,4 +92,8 @@ def test_a_table_becomes_a_table_with_nested_faces(
     assert len(face["landmarks"]) == len(face["scores"]) == 68
     assert set(face["box"]) == {"x", "y", "width", "height", "roll_degrees", "score"}
     assert of_uris.to_pylist()[0]["faces"] == first["faces"]
+    nameless = aligner(
+        pyarrow.table({"uri": pyarrow.array([None], pyarrow.string()), "bytes": [b"x"]})
+    )
+    assert [row["uri"] for row in nameless.to_pylist()] == ["#0"]
     assert aligner(SCHEMA.empty_table().select(["uri"])).num_rows == 0

@@ -79,6 +79,19 @@ def test_a_folder_is_shards_of_one_size_and_the_plan_stays(folder: Path, tmp_pat
         planned(out, folder / "deep")
 
 
+def test_a_file_that_is_no_plan_is_said_to_be_none(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / "plan.parquet"
+    for table in pyarrow.table({"a": [1]}), pyarrow.table({"a": [1]}, metadata={"b": "c"}):
+        parquet.write_table(table, path)
+        with pytest.raises(PartMismatch, match="is no plan of a run"):
+            planned(tmp_path / "out", folder)
+    path.write_text("no table")
+    with pytest.raises(PartMismatch, match="is no plan of a run"):
+        planned(tmp_path / "out", folder)
+    assert path.read_text() == "no table"
+
+
 def test_links_that_lead_back_are_followed_once_and_pipes_not_at_all(
     folder: Path, tmp_path: Path
 ) -> None:
