@@ -57,6 +57,8 @@ def run(
         sources = find_sources(named, without=draw)
     except (NoSources, OSError) as error:
         raise click.UsageError(str(error)) from error
+    if out is not None and any(source.path.absolute() == out.absolute() for source in sources):
+        raise click.UsageError(f"{out} is one of the sources: --out would replace it")
     part_path = _part_path(out, format_name)
     if out is None and not part_path.exists():
         _refuse_to_overwrite(sources)

@@ -110,6 +110,10 @@ def test_a_run_that_is_killed_goes_on(folder: Path, astronaut: Pixels) -> None:
         (["docs", "--out", "x.csv", "--url", "http://h:port"], "is no address"),
         (["docs", "--out", "x.csv", "--key", "k"], "--key is for a service"),
         (["docs", "--out", "docs", "--format", "csv"], "--out is a file for csv"),
+        (
+            ["docs/astronaut.png", "--out", "docs/astronaut.png", "--format", "csv"],
+            "--out would replace it",
+        ),
         (["docs", "--out", "README.md", "--format", "pts"], "--out is a folder for pts"),
         (["docs", "--out", "x.csv", "--detector", "other"], "there is no detector other"),
     ],
