@@ -51,11 +51,14 @@ def run(
     if out is None and format_name != "pts":
         raise click.UsageError("--out names the file of the result, or the folder of .pts files")
     format_name = format_name or _format_of(out)
+    _refuse_misplaced(out, format_name)
     write = _writer(format_name)
     try:
         sources = find_sources(named, without=draw)
-    except NoSources as error:
+    except (NoSources, OSError) as error:
         raise click.UsageError(str(error)) from error
+    if out is not None and any(source.path.absolute() == out.absolute() for source in sources):
+        raise click.UsageError(f"{out} is one of the sources: --out would replace it")
     part_path = _part_path(out, format_name)
     if out is None and not part_path.exists():
         _refuse_to_overwrite(sources)
@@ -165,6 +168,14 @@ def _format_of(out: Path | None) -> str:
     if out.suffix.lower() not in SUFFIXES:
         raise click.UsageError(f"no format is known by {out.suffix}: name it with --format")
     return SUFFIXES[out.suffix.lower()]
+
+
+def _refuse_misplaced(out: Path | None, format_name: str) -> None:
+    """Before hours of work, not after them."""
+    if out is not None and format_name != "pts" and out.is_dir():
+        raise click.UsageError(f"--out is a file for {format_name}, and {out} is a folder")
+    if out is not None and format_name == "pts" and out.exists() and not out.is_dir():
+        raise click.UsageError(f"--out is a folder for pts, and {out} is a file")
 
 
 def _writer(format_name: str) -> Write | None:

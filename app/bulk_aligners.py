@@ -1,6 +1,7 @@
 """Who aligns the pictures of `lwbafa align`: the library in this process, or a running service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -74,7 +75,7 @@ def by_service(
         raise click.UsageError(str(error)) from error
     try:
         models = {there.name: there for there in client.models()}
-    except (NoAnswer, ServiceError) as error:
+    except (NoAnswer, ServiceError, ValueError) as error:
         client.close()
         raise click.UsageError(f"{url}: {error}") from error
     name = model or next(iter(models))
@@ -84,26 +85,35 @@ def by_service(
         raise click.UsageError(f"{url} has no model {name} that is known here but: {known}")
 
     def align(image: bytes | Pixels) -> Answer:
-        try:
+        with _stopping(client, url):
             answer = client.answer(
                 image, model=name, max_faces=max_faces, detection_px=detection_px
             )
-        except ServiceError as error:
-            if error.status in NOT_OF_THE_PICTURE:
-                raise StopRun(f"{url}: {error}") from error
-            raise
-        except NoAnswer as error:
-            _stop_unless_alive(client, url)
-            raise error
-        boxes = [face.box for face in answer.faces]
-        return Answer(
-            answer.width,
-            answer.height,
-            [face.as_dict() for face in answer.faces],
-            lambda: client.draw(image, boxes or None, name),
-        )
+
+        def draw() -> bytes:
+            with _stopping(client, url):
+                return client.draw(image, [face.box for face in answer.faces] or None, name)
+
+        faces = [face.as_dict() for face in answer.faces]
+        return Answer(answer.width, answer.height, faces, draw)
 
     return Aligner(align, client.close, name, models[name].version, models[name].markup)
+
+
+@contextmanager
+def _stopping(client: "Client", url: str) -> Iterator[None]:
+    """Make what any other picture would meet as well a StopRun."""
+    try:
+        yield
+    except ServiceError as error:
+        if error.status in NOT_OF_THE_PICTURE:
+            raise StopRun(f"{url}: {error}") from error
+        if error.status >= 500:  # such as a proxy's 502, whose service is gone
+            _stop_unless_alive(client, url)
+        raise
+    except NoAnswer:
+        _stop_unless_alive(client, url)
+        raise
 
 
 def _stop_unless_alive(client: "Client", url: str) -> None:

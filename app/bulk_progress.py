@@ -2,10 +2,12 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
+
+from app.bulk_totals import Totals
 
 if TYPE_CHECKING:
     from lwbafa.bulk.worker import Mark
@@ -13,55 +15,41 @@ if TYPE_CHECKING:
 LOG_EVERY_S = 30.0
 
 
-def shown(marks: Iterable["Mark"], shards: int) -> Iterator["Mark"]:
-    """The marks as they come, with the progress on standard error."""
-    progress = _Progress(shards)
+def sum_up(marks: Iterable["Mark"], shards: int) -> Totals:
+    """The sums of all marks, which are shown on standard error as they come."""
+    totals = Totals()
     if not sys.stderr.isatty():
-        yield from _logged(marks, progress)
-        return
+        _log(marks, totals, shards)
+        return totals
     with click.progressbar(
-        length=shards, label="shards", show_pos=True, item_show_func=str, file=sys.stderr
+        length=shards, label="shards", show_pos=True, item_show_func=_text, file=sys.stderr
     ) as bar:
-        bar.update(0, progress)
+        bar.update(0, totals)
         for mark in marks:
-            progress.add(mark)
-            bar.update(1, progress)
-            yield mark
+            totals.add(mark)
+            bar.update(1, totals)
+    return totals
 
 
-class _Progress:
-    """The sums so far; as a text, what the bar does not show by itself."""
-
-    def __init__(self, shards: int) -> None:
-        self._shards, self._done = shards, 0
-        self._photographs = self._faces = self._failed = 0
-        self._begun = time.monotonic()
-
-    def add(self, mark: "Mark") -> None:
-        self._done += 1
-        self._photographs += mark.photographs
-        self._faces += mark.faces
-        self._failed += sum(mark.failures.values())
-
-    def __str__(self) -> str:
-        rate = self._photographs / max(time.monotonic() - self._begun, 1e-3)
-        return f"{rate:.1f} photographs/s, {self._faces} faces, {self._failed} failed"
-
-    @property
-    def line(self) -> str:
-        """All of it, for a log."""
-        left = "?"
-        if self._done:
-            left_s = (time.monotonic() - self._begun) / self._done * (self._shards - self._done)
-            left = f"{int(left_s // 3600)}:{int(left_s // 60 % 60):02}:{int(left_s % 60):02}"
-        return f"shards {self._done}/{self._shards}, {left} left, {self}"
-
-
-def _logged(marks: Iterable["Mark"], progress: _Progress) -> Iterator["Mark"]:
+def _log(marks: Iterable["Mark"], totals: Totals, shards: int) -> None:
     said = time.monotonic()
     for mark in marks:
-        progress.add(mark)
+        totals.add(mark)
         if time.monotonic() - said >= LOG_EVERY_S:
             said = time.monotonic()
-            click.echo(progress.line, err=True)
-        yield mark
+            left = _left(totals, shards)
+            click.echo(f"shards {totals.tried}/{shards}, {left} left, {_text(totals)}", err=True)
+
+
+def _text(totals: Totals | None) -> str:
+    """What the bar does not show by itself; click asks without totals when it is done."""
+    if totals is None:
+        return ""
+    failed = totals.failures.total()
+    return f"{totals.rate:.1f} photographs/s, {totals.faces} faces, {failed} failed"
+
+
+def _left(totals: Totals, shards: int) -> str:
+    """The time until all shards are done, at the rate so far."""
+    left_s = totals.took_s / max(totals.tried, 1) * (shards - totals.tried)
+    return f"{int(left_s // 3600)}:{int(left_s // 60 % 60):02}:{int(left_s % 60):02}"

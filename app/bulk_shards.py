@@ -1,7 +1,5 @@
 """What `lwbafa bulk` does: a plan, its shards here or on a Ray cluster, and a summary."""
 
-import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from app.bulk import DEFAULT_MODEL
-from app.bulk_progress import shown
+from app.bulk_progress import sum_up
+from app.bulk_totals import Totals
 from lwbafa.bulk import store
+from lwbafa.bulk.aligner import AlignerOptions
 from lwbafa.checkpoint import Checkpoint
+from lwbafa.detection.choose import DetectorOptions, create_detector
 from lwbafa.errors import (
     DeviceLost,
     LoadError,
@@ -37,6 +38,7 @@ def run(
     model: str | None,
     detector: str,
     max_faces: int,
+    detection_px: int | None,
     shard_size: int,
     column: str,
     boxes_column: str,
@@ -67,6 +69,10 @@ def run(
     model = str(Path(model).absolute()) if Path(model).is_dir() else model
     try:
         manifest = Checkpoint.load(checkpoint_folder(model)).manifest
+        # Before there is a plan, which would hold the run to a wrong name or number.
+        finest_px = create_detector(DetectorOptions(detector)).finest_px
+        if detection_px is not None and detection_px > finest_px:
+            raise click.UsageError(f"--detection-px is at most {finest_px}")
         settings: dict[str, str | int | list[str]] = {
             "model": manifest.name,
             "version": manifest.version,
@@ -76,22 +82,22 @@ def run(
             "column": column,
             "boxes_column": boxes_column,
         }
+        if detection_px is not None:  # not named otherwise: older runs go on
+            settings["detection_px"] = detection_px
         plan = Plan.of_run(out, named, settings)
         if only_plan:
             click.echo(f"{len(plan)} shards")
             return 0
         done = done_shards(out)
         shards = [n for n in range(rank, len(plan), world) if n not in done]
-        aligner = (model, detector, max_faces)
+        options = AlignerOptions(model, detector, max_faces, detection_px)
         marks: Iterable[Mark] = ()
         if shards and address is not None:
-            marks = _on_ray(out, shards, aligner, address, actors, cpus_per_actor)
+            marks = _on_ray(out, shards, options, address, actors, cpus_per_actor)
         elif shards:
-            marks = _here(out, shards, aligner)
-        new = _Totals()
-        for mark in shown(marks, len(shards)):
-            new.add(mark)
-        earlier = _Totals()
+            marks = _here(out, shards, options)
+        new = sum_up(marks, len(shards))
+        earlier = Totals()
         for mark in _read_marks(out, done):
             earlier.add(mark)
         _say(new, earlier, len(plan))
@@ -102,44 +108,11 @@ def run(
         raise click.ClickException(f"{error}; the same command goes on from here") from error
 
 
-class _Totals:
-    """The sums of marks, and how long it took to get them."""
-
-    def __init__(self) -> None:
-        self.shards = self.photographs = self.faces = 0
-        self.failures: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
-        self.left: list[str] = []
-        self._begun = self._last = time.monotonic()
-
-    def add(self, mark: "Mark") -> None:
-        self._last = time.monotonic()
-        if mark.left:
-            self.left.append(f"shard {mark.shard}: {mark.left}")
-            return
-        self.shards += 1
-        self.photographs += mark.photographs
-        self.faces += mark.faces
-        self.failures.update(mark.failures)
-        for stage, took in mark.seconds.items():
-            self.seconds[stage] += took  # type: ignore[assignment]
-
-    @property
-    def rate(self) -> float:
-        """Photographs a second."""
-        return self.photographs / max(self._last - self._begun, 1e-3)
-
-
-def _here(out: str, shards: Sequence[int], aligner: tuple[str, str, int]) -> Iterator["Mark"]:
+def _here(out: str, shards: Sequence[int], options: AlignerOptions) -> Iterator["Mark"]:
     """This process, on all CPUs that it is granted."""
-    from lwbafa.bulk.aligner import BulkAligner
     from lwbafa.bulk.worker import ShardWorker
-    from lwbafa.detection.choose import DetectorOptions
 
-    model, detector, max_faces = aligner
-    worker = ShardWorker(
-        out, BulkAligner(model, detector=DetectorOptions(detector), max_faces=max_faces)
-    )
+    worker = ShardWorker(out, options.aligner())
     for shard in shards:
         yield worker.work(shard)
 
@@ -147,7 +120,7 @@ def _here(out: str, shards: Sequence[int], aligner: tuple[str, str, int]) -> Ite
 def _on_ray(
     out: str,
     shards: Sequence[int],
-    aligner: tuple[str, str, int],
+    options: AlignerOptions,
     address: str,
     actors: tuple[int, int] | None,
     cpus: int,
@@ -157,7 +130,7 @@ def _on_ray(
     except ModuleNotFoundError as error:
         raise click.UsageError("--address needs Ray: pip install 'lwbafa[ray]'") from error
     fewest, most = actors or (1, 0)
-    return marks_by_ray(out, shards, aligner, address, Pool(fewest, most, cpus))
+    return marks_by_ray(out, shards, options, address, Pool(fewest, most, cpus))
 
 
 def _read_marks(out: str, shards: Iterable[int]) -> Iterator["Mark"]:
@@ -170,7 +143,7 @@ def _read_marks(out: str, shards: Iterable[int]) -> Iterator["Mark"]:
                 yield mark
 
 
-def _say(new: _Totals, earlier: _Totals, shards: int) -> None:
+def _say(new: Totals, earlier: Totals, shards: int) -> None:
     """The summary, on standard output; what is left, on standard error."""
     failures = new.failures + earlier.failures
     click.echo(

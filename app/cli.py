@@ -121,6 +121,11 @@ def align(sources: tuple[str, ...], **options: Any) -> None:
     help="Most faces of a photograph, the largest first",
 )
 @click.option(
+    "--detection-px",
+    type=click.IntRange(64),
+    help="Longer side at which faces are searched for: more finds smaller ones",
+)
+@click.option(
     "--shard-size",
     type=click.IntRange(1),
     default=1000,
@@ -143,7 +148,11 @@ def align(sources: tuple[str, ...], **options: Any) -> None:
 @click.option("--rank", type=int, default=0, help="Which of --world processes this is, from 0")
 @click.option("--world", type=click.IntRange(1), default=1, help="Processes that share the run")
 @click.option("--address", help="Of a Ray cluster that does the run; auto, or local for a new one")
-@click.option("--actors", type=(int, int), help="Fewest and most of Ray's processes")
+@click.option(
+    "--actors",
+    type=(click.IntRange(1), click.IntRange(1)),
+    help="Fewest and most of Ray's processes",
+)
 @click.option("--cpus-per-actor", type=click.IntRange(1), default=1, show_default=True)
 def bulk(sources: tuple[str, ...], **options: Any) -> None:
     """Align millions of photographs: folders, globs, tars and Parquet, into Parquet.

@@ -1,14 +1,15 @@
 """The queue before the network: photographs that wait to be decoded and searched, and for how long.
 
-The workers take them first come, first served. What they cannot bring to the network in time is
-refused when it comes, or, if it turns out so later, is never begun.
+The workers take them first come, first served, and between them what is to be drawn for answers.
+What they cannot bring to the network in time is refused when it comes, or, if it turns out so
+later, is never begun.
 """
 
 import asyncio
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from app.batching.batcher import Batcher
 from app.batching.time_model import BatchTimeModel
 from app.errors import DeadlineExceeded, QueueFull
 
-Prepared = TypeVar("Prepared")
+Made = TypeVar("Made")
 
 REMEMBERED = 50
 """Photographs whose times and faces the estimates remember."""
@@ -32,18 +33,39 @@ MOST_SLACK = 2.0
 
 @dataclass(eq=False)
 class _Task:
-    """A photograph that waits for a worker or is with one.
+    """A photograph, or an answer to be drawn, that waits for a worker or is with one.
 
     Its caller may have left: a worker that has begun goes on to the end.
     """
 
     seconds: float
+    has_faces_to_align: bool
     begun: float | None = None
     took_s: float | None = None
     wanted: bool = True
 
     def left_s(self, now: float) -> float:
         return self.seconds if self.begun is None else max(0.0, self.seconds - (now - self.begun))
+
+
+class _Times:
+    """How long a worker takes for a photograph of so many bytes."""
+
+    def __init__(self) -> None:
+        self._model = BatchTimeModel(REMEMBERED)
+        self._sizes: deque[int] = deque(maxlen=REMEMBERED)
+
+    def observe(self, size: int, took_s: float) -> None:
+        self._model.observe(size, took_s)
+        self._sizes.append(size)
+
+    def predict_s(self, size: int) -> float:
+        """Expected seconds; for a photograph larger than all seen, those of the largest seen.
+
+        Most of the time does not grow with the bytes: a line through a few small photographs would
+        tell minutes of a large one, which would be refused and so never correct it.
+        """
+        return self._model.predict(min(size, max(self._sizes, default=0)))
 
 
 class Slack:
@@ -79,8 +101,8 @@ class Preparation:
 
     def __init__(self, workers: Executor, count: int) -> None:
         self._workers, self._count = workers, count
-        self._times = BatchTimeModel(REMEMBERED)
-        self._sizes: deque[int] = deque(maxlen=REMEMBERED)
+        self._times = _Times()
+        self._drawing_times: defaultdict[Hashable, _Times] = defaultdict(_Times)
         self._tasks: list[_Task] = []
         self._faces = 1.0
         self._slack = Slack()
@@ -98,10 +120,11 @@ class Preparation:
         Else it is the seconds until its answer. Without `size`, of one that takes no time to
         prepare. Where nobody waits all are taken, so that a wrong estimate is corrected.
         """
-        own = self._predict_s(size) if size else 0.0
+        own = self._times.predict_s(size) if size else 0.0
         prepared = self.expected_wait_s() + own
         # Faces that are being prepared are before this one's in the network's queue.
-        faces = math.ceil((len(self._tasks) + 1) * self._faces)
+        photographs = sum(task.has_faces_to_align for task in self._tasks)
+        faces = math.ceil((photographs + 1) * self._faces)
         last_pass = batcher.predict_s(math.ceil(self._faces))
         wait = max(prepared + last_pass, batcher.expected_wait_s(faces))
         busy = any(task.wanted for task in self._tasks) or batcher.queued
@@ -130,26 +153,40 @@ class Preparation:
             raise
         self._slack.observe(expected_s, time.monotonic() - began)
 
-    async def run(self, work: Callable[[], Prepared], size: int, deadline: float) -> Prepared:
+    async def run(self, work: Callable[[], Made], size: int, deadline: float) -> Made:
         """What `work` gives, run by a worker for a photograph of `size` bytes.
 
         Raises DeadlineExceeded without running it if by then it cannot be done in time.
         """
-        task = _Task(self._predict_s(size))
+        task = _Task(self._times.predict_s(size), has_faces_to_align=True)
+        return await self._on_worker(work, task, self._times, size, deadline)
+
+    async def draw(self, work: Callable[[], Made], kind: Hashable, size: int) -> Made:
+        """What `work` gives, run by a worker for the answer to a photograph of `size` bytes.
+
+        Meanwhile it keeps photographs waiting: times are learnt for each `kind` of answer.
+        """
+        times = self._drawing_times[kind]
+        task = _Task(times.predict_s(size), has_faces_to_align=False)
+        return await self._on_worker(work, task, times, size, math.inf)
+
+    async def _on_worker(
+        self, work: Callable[[], Made], task: _Task, times: _Times, size: int, deadline: float
+    ) -> Made:
         loop = asyncio.get_running_loop()
 
-        def on_worker() -> Prepared:
+        def on_worker() -> Made:
             task.begun = begun = time.monotonic()
             if begun + task.seconds > deadline and self._others_wait(task):
                 raise DeadlineExceeded("The photograph waited too long to be begun.")
-            prepared = work()
+            made = work()
             task.took_s = time.monotonic() - begun
-            return prepared
+            return made
 
-        def on_end(_: Future[Prepared]) -> None:
+        def on_end(_: Future[Made]) -> None:
             # On a worker's thread; a loop that is closed counts no more.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._end, task, size)
+                loop.call_soon_threadsafe(self._end, task, times, size)
 
         running = self._workers.submit(on_worker)
         self._tasks.append(task)
@@ -158,7 +195,7 @@ class Preparation:
         finally:
             task.wanted = False
             if running.done():
-                self._end(task, size)
+                self._end(task, times, size)
             else:  # the caller leaves, the worker does not
                 running.add_done_callback(on_end)
 
@@ -170,17 +207,8 @@ class Preparation:
         """Whether work is at hand that may still be in time; without any, an estimate is tried."""
         return any(other is not task and other.wanted for other in self._tasks)
 
-    def _end(self, task: _Task, size: int) -> None:
+    def _end(self, task: _Task, times: _Times, size: int) -> None:
         """The worker is free again: forget the photograph, and learn what it took."""
         self._tasks.remove(task)
         if task.took_s is not None:
-            self._times.observe(size, task.took_s)
-            self._sizes.append(size)
-
-    def _predict_s(self, size: int) -> float:
-        """Expected seconds with a worker; for one larger than all seen, those of the largest seen.
-
-        Most of the time does not grow with the bytes: a line through a few small photographs would
-        tell minutes of a large one, which would be refused and so never correct it.
-        """
-        return self._times.predict(min(size, max(self._sizes, default=0)))
+            times.observe(size, task.took_s)

@@ -45,11 +45,11 @@ class Service:
         self._detector = create_detector(detector_options(settings))
         self.models = Models([self._load(folder) for folder in settings.checkpoint_dirs])
         self._workers = Workers(settings.worker_threads or granted_cpus())
-        self.workers, self.worker_count = self._workers.executor, self._workers.count
+        self.worker_count = self._workers.count
         self.readiness = Readiness(self._device, self._workers)
         self.intake = Intake(settings.max_inflight_requests, self.expected_wait_s)
         limits = ImageLimits(settings.max_image_pixels, settings.max_image_side_px)
-        self.pipeline = Pipeline(self.workers, self.worker_count, limits)
+        self.pipeline = Pipeline(self._workers.executor, self.worker_count, limits)
         self._export_state()
 
     def start(self) -> None:

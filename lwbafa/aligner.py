@@ -96,7 +96,7 @@ class FaceAligner:
         PhotographError, OSError for a path, ValueError for an array that is no picture and for too
         fine a search, InvalidBox, InferenceFailed, DeviceLost.
         """
-        chosen = None if boxes is None else [FaceBox(*box) for box in boxes]
+        chosen = None if boxes is None else [_box(index, box) for index, box in enumerate(boxes)]
         opened = photograph if isinstance(photograph, Photograph) else Photograph.open(photograph)
         timings = timings or Timings()
         prepared = self.prepare(opened, chosen, max_faces, timings, detection_px)
@@ -184,6 +184,16 @@ class FaceAligner:
 def largest_first(detections: list[Detection]) -> list[Detection]:
     """Detections by the area of their boxes."""
     return sorted(detections, key=lambda face: -face.box.width * face.box.height)
+
+
+def _box(index: int, values: Sequence[float]) -> FaceBox:
+    """The box of four or five numbers. Raises InvalidBox, which names it, for anything else."""
+    try:
+        return FaceBox(*map(float, values))
+    except (TypeError, ValueError) as error:
+        raise InvalidBox(
+            f"boxes[{index}] is not x, y, width, height and, for a turned face, its degrees."
+        ) from error
 
 
 def refuse_misplaced(boxes: Sequence[FaceBox], upright_size: tuple[int, int]) -> None:

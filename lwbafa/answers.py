@@ -3,6 +3,7 @@
 An answer comes from outside: what is not as the API documents it is a ServiceError.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
 
@@ -36,7 +37,8 @@ class Face:
 
     `landmarks` N×2 float64 in the markup's order, never clamped; `scores` N float32, 0 to 1, the
     probability that each is right, NaN where a landmark has none; `score` their mean; `box_score`
-    the detector's, None for a caller's box.
+    the detector's, None for a caller's box; `map_values` N float32, as `AlignedFace` has them, None
+    if they were not asked for.
     """
 
     landmarks: NDArray[np.float64]
@@ -45,6 +47,7 @@ class Face:
     box: FaceBox
     box_score: float | None
     model: Model
+    map_values: NDArray[np.float32] | None = None
 
     def group(self, name: str) -> NDArray[np.float64]:
         """The landmarks n×2 of a group, such as `left_eye`; left is the image's left.
@@ -107,16 +110,24 @@ class _Face(_Wire):
     box: _Box
     score: Finite | None
     landmarks: Annotated[list[_Landmark], Field(min_length=1)]
+    map_values: list[Finite | None] | None = None
+
+    @model_validator(mode="after")
+    def _values_are_of_the_landmarks(self) -> Self:
+        if self.map_values is not None and len(self.map_values) != len(self.landmarks):
+            raise ValueError("there are more or fewer map values than landmarks")
+        return self
 
     def plain(self, model: Model) -> Face:
         box = self.box
         return Face(
             landmarks=np.array([(point.x, point.y) for point in self.landmarks], np.float64),
-            scores=np.array([_number(point.score) for point in self.landmarks], np.float32),
+            scores=_numbers(point.score for point in self.landmarks),
             score=_number(self.score),
             box=FaceBox(box.x, box.y, box.width, box.height, box.roll_degrees),
             box_score=box.score,
             model=model,
+            map_values=None if self.map_values is None else _numbers(self.map_values),
         )
 
 
@@ -182,6 +193,10 @@ def _read(kind: type[Wire], body: bytes) -> Wire:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ServiceError(200, UNEXPECTED, f"{where}: {first['msg']}", "") from error
+
+
+def _numbers(scores: Iterable[float | None]) -> NDArray[np.float32]:
+    return np.array([_number(score) for score in scores], np.float32)
 
 
 def _number(score: float | None) -> float:

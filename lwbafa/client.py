@@ -5,12 +5,12 @@ Both do the same: an `Exchange` says what to send and what an answer means, they
 
 import asyncio
 import json
-import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from typing import Any, Self
 
 import httpx
@@ -28,6 +28,7 @@ Boxes = Sequence[FaceBox | Sequence[float]]
 Outcome = list[Face] | Exception
 """What `align_many` yields for a source: its faces, or why there are none."""
 
+PNG = "image/png"
 
 BROKE_WHILE_IDLE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """How a connection shows that it was closed while nobody used it."""
@@ -37,12 +38,18 @@ class _Base:
     """What both clients are told."""
 
     def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
-        if not re.match("https?://.", url):
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{url!r} is no address: {error}") from error
+        if address.scheme not in ("http", "https") or not address.host:
             raise ValueError(f"the service's address begins with http:// or https://, not {url!r}")
+        if not 0 < timeout_s <= TIMEOUT_MAX:
+            raise ValueError(f"timeout_s is a number of seconds above 0, not {timeout_s}")
         self._timeout_s = timeout_s
         # The library reads no environment, so no proxy and no password from there either.
         self._options: dict[str, Any] = {
-            "base_url": url,
+            "base_url": address,
             "headers": {"Authorization": f"Bearer {api_key}"} if api_key else {},
             "limits": httpx.Limits(max_connections=None, max_keepalive_connections=100),
             "trust_env": False,
@@ -55,6 +62,7 @@ class _Base:
         model: str | None,
         max_faces: int | None,
         detection_px: int | None,
+        map_values: bool = False,
         accept: str = "application/json",
     ) -> Exchange:
         query = {
@@ -62,6 +70,7 @@ class _Base:
             "model": model,
             "max_faces": max_faces,
             "detection_px": detection_px,
+            "map_values": map_values or None,
         }
         return Exchange(self._timeout_s, image, query, accept)
 
@@ -71,7 +80,7 @@ class Client(_Base):
 
     Connections are kept and used again. `timeout_s` is for one call, with all its attempts: what
     the service refuses for now (429, 503) is asked again when its `Retry-After` says so. Raises
-    ValueError for an address that is none.
+    ValueError for an address or a time that is none.
     """
 
     def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:
@@ -95,14 +104,15 @@ class Client(_Base):
         model: str | None = None,
         max_faces: int | None = None,
         detection_px: int | None = None,
+        map_values: bool = False,
     ) -> list[Face]:
         """The faces of a path, an encoded image or upright RGB pixels H×W×3 (uint8).
 
-        Boxes are as in `FaceAligner.align`. Raises ServiceError, which has the problem document's
-        `status`, `code`, `detail` and `request_id`; NoAnswer; OSError for a path; ValueError for an
-        array that is no picture.
+        Boxes are as in `FaceAligner.align`. Faces have `map_values` only if asked. Raises
+        ServiceError, which has the problem document's `status`, `code`, `detail` and `request_id`;
+        NoAnswer; OSError for a path; ValueError for an array that is no picture.
         """
-        return self.answer(image, boxes, model, max_faces, detection_px).faces
+        return self.answer(image, boxes, model, max_faces, detection_px, map_values).faces
 
     def answer(
         self,
@@ -111,10 +121,12 @@ class Client(_Base):
         model: str | None = None,
         max_faces: int | None = None,
         detection_px: int | None = None,
+        map_values: bool = False,
     ) -> Answer:
         """As `align`, with what else the service says of the photograph."""
         data = _encoded(image)
-        return read_answer(self._ask(self._alignment(data, boxes, model, max_faces, detection_px)))
+        asked = self._alignment(data, boxes, model, max_faces, detection_px, map_values)
+        return read_answer(self._ask(asked))
 
     def draw(
         self,
@@ -126,7 +138,8 @@ class Client(_Base):
     ) -> bytes:
         """The upright photograph with its faces drawn over it, as PNG. Raises as `align`."""
         data = _encoded(image)
-        return self._ask(self._alignment(data, boxes, model, max_faces, detection_px, "image/png"))
+        asked = self._alignment(data, boxes, model, max_faces, detection_px, accept=PNG)
+        return self._ask(asked)
 
     def models(self) -> list[Model]:
         """The models that answer; the first is asked where none is named. Raises as `align`."""
@@ -190,9 +203,10 @@ class AsyncClient(_Base):
         model: str | None = None,
         max_faces: int | None = None,
         detection_px: int | None = None,
+        map_values: bool = False,
     ) -> list[Face]:
         """As `Client.align`."""
-        return (await self.answer(image, boxes, model, max_faces, detection_px)).faces
+        return (await self.answer(image, boxes, model, max_faces, detection_px, map_values)).faces
 
     async def answer(
         self,
@@ -201,12 +215,12 @@ class AsyncClient(_Base):
         model: str | None = None,
         max_faces: int | None = None,
         detection_px: int | None = None,
+        map_values: bool = False,
     ) -> Answer:
         """As `Client.answer`."""
         data = await asyncio.to_thread(_encoded, image)
-        return read_answer(
-            await self._ask(self._alignment(data, boxes, model, max_faces, detection_px))
-        )
+        asked = self._alignment(data, boxes, model, max_faces, detection_px, map_values)
+        return read_answer(await self._ask(asked))
 
     async def draw(
         self,
@@ -218,9 +232,8 @@ class AsyncClient(_Base):
     ) -> bytes:
         """As `Client.draw`."""
         data = await asyncio.to_thread(_encoded, image)
-        return await self._ask(
-            self._alignment(data, boxes, model, max_faces, detection_px, "image/png")
-        )
+        asked = self._alignment(data, boxes, model, max_faces, detection_px, accept=PNG)
+        return await self._ask(asked)
 
     async def models(self) -> list[Model]:
         """As `Client.models`."""

@@ -63,6 +63,15 @@ def astronaut_jpeg(astronaut: Pixels) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def small_faces_jpeg(astronaut: Pixels) -> bytes:
+    """Two faces of 2700×400 pixels, around x 741 and 1941, which only a finer search finds."""
+    head = cv2.resize(astronaut[:300, 60:360], (75, 75), interpolation=cv2.INTER_AREA)
+    row = np.full((400, 2700, 3), 127, np.uint8)
+    row[150:225, 700:775] = row[150:225, 1900:1975] = head
+    return encode(row, ".jpg")
+
+
+@pytest.fixture(scope="session")
 def client() -> Iterator[httpx.Client]:
     """A client of a real server process with default settings."""
     with server_process(None) as (url, _), httpx.Client(base_url=url, timeout=60) as http:

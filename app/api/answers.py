@@ -1,5 +1,7 @@
 """From aligned faces in the upright frame to the answer in the frame that was asked for."""
 
+from collections.abc import Hashable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,11 @@ def image_info(photograph: Photograph, frame: Frame) -> ImageInfo:
         exif_orientation=header.orientation,
         frame=frame,
     )
+
+
+def json_kind(query: FaceQuery) -> Hashable:
+    """What decides how long the faces' JSON takes: the pictures in it."""
+    return query.heatmap, query.chip, query.mask
 
 
 def face_answers(aligned: AlignedPhotograph, query: FaceQuery) -> list[Face]:

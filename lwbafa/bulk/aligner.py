@@ -49,8 +49,9 @@ class BulkAligner:
     """`FaceAligner.load` with these arguments, over many photographs at a time.
 
     `threads` photographs are decoded and searched side by side, by default as many as the engine
-    has threads. Nothing about one photograph raises: it becomes the row's error. Raises LoadError
-    when it is made, DeviceLost later.
+    has threads. `detection_px` is how finely faces are searched for, as of `FaceAligner.align`.
+    Nothing about one photograph raises: it becomes the row's error. Raises LoadError and, for too
+    fine a search, ValueError when it is made, DeviceLost later.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class BulkAligner:
         engine: EngineOptions = EngineOptions(),  # noqa: B008
         max_faces: int = 16,
         threads: int = 0,
+        detection_px: int | None = None,
     ) -> None:
-        self._arguments = (checkpoint, detector, engine, max_faces, threads)
+        self._arguments = (checkpoint, detector, engine, max_faces, threads, detection_px)
         self._aligner = FaceAligner.load(checkpoint, detector=detector, engine=engine)
-        self._max_faces = max_faces
+        self._aligner.detector.refuse_too_fine(detection_px)
+        self._max_faces, self._detection_px = max_faces, detection_px
         self._threads = threads or engine.threads or granted_cpus()
 
     def __reduce__(self) -> tuple[type["BulkAligner"], tuple[Any, ...]]:
@@ -77,7 +80,10 @@ class BulkAligner:
         from lwbafa.bulk.nested import nested, table_of
 
         columns = {name: batch[name].to_pylist() for name in batch.column_names}
-        uris = columns.get("uri") or [f"#{index}" for index in range(len(batch))]
+        uris = [
+            f"#{index}" if uri is None else uri
+            for index, uri in enumerate(columns.get("uri") or [None] * len(batch))
+        ]
         contents = columns.get("bytes") or uris
         sources = [
             uri if content is None else content for uri, content in zip(uris, contents, strict=True)
@@ -127,13 +133,34 @@ class BulkAligner:
                 content = item.read()
             with cpus or Semaphore():
                 photograph = Photograph.of_bytes(content)
-                faces = self._aligner.align(photograph, item.boxes, self._max_faces, timings)
+                faces = self._aligner.align(
+                    photograph, item.boxes, self._max_faces, timings, self._detection_px
+                )
         except DeviceLost:
             raise
         except Exception as error:
             return Seen(failed(item.uri, None, error), timings)
         values = [face.as_dict() for face in faces]
         return Seen(aligned(item.uri, None, photograph.upright_size, values), timings)
+
+
+class AlignerOptions(NamedTuple):
+    """What a run asks of each of its aligners: plain values, which travel to other machines."""
+
+    model: str
+    detector: str
+    max_faces: int
+    detection_px: int | None = None
+
+    def aligner(self, engine: EngineOptions = EngineOptions()) -> BulkAligner:  # noqa: B008
+        """One of them. Raises as `BulkAligner`."""
+        return BulkAligner(
+            self.model,
+            DetectorOptions(self.detector),
+            engine,
+            self.max_faces,
+            detection_px=self.detection_px,
+        )
 
 
 def item_of(photograph: str | Path | bytes | None, uri: str, boxes: Boxes | None = None) -> Item:

@@ -9,6 +9,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lwbafa.bulk.rows import Row
+from lwbafa.bulk.sources import as_text
 
 LINES_AT_A_TIME = 1000
 
@@ -43,7 +44,7 @@ _OF_SHARD = pyarrow.schema([("shard", pyarrow.int64()), ("index", pyarrow.int32(
 def nested(row: Row) -> Row:
     """A row with its `uri`, and each face's scores beside its landmarks."""
     return {
-        "uri": row["file"],
+        "uri": as_text(row["file"]),
         "status": row["status"],
         "error": row.get("error"),
         "width": row["width"],

@@ -16,9 +16,8 @@ import ray
 import ray.data
 import ray.exceptions
 
-from lwbafa.bulk.aligner import BulkAligner
+from lwbafa.bulk.aligner import AlignerOptions
 from lwbafa.bulk.worker import Mark, ShardWorker
-from lwbafa.detection.choose import DetectorOptions
 from lwbafa.engine.choose import EngineOptions
 from lwbafa.errors import StopRun
 
@@ -41,12 +40,9 @@ class Pool(NamedTuple):
 class _Actor:
     """One process on some node, as Ray Data makes it."""
 
-    def __init__(self, out: str, model: str, detector: str, max_faces: int, cpus: int) -> None:
+    def __init__(self, out: str, options: AlignerOptions, cpus: int) -> None:
         cv2.setNumThreads(1)
-        aligner = BulkAligner(
-            model, DetectorOptions(detector), EngineOptions(threads=cpus), max_faces
-        )
-        self._worker = ShardWorker(out, aligner)
+        self._worker = ShardWorker(out, options.aligner(EngineOptions(threads=cpus)))
 
     def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
         marks = [self._worker.work(shard).to_json() for shard in batch["shard"].to_pylist()]
@@ -56,14 +52,13 @@ class _Actor:
 def marks_by_ray(
     out: str,
     shards: Sequence[int],
-    aligner: tuple[str, str, int],
+    options: AlignerOptions,
     address: str,
     pool: Pool,
 ) -> Iterator[Mark]:
     """Do shards on the cluster at an address; `local` starts one on this machine.
 
-    `aligner` is the model, the detector and the most faces. Yields each mark when it is there.
-    Raises StopRun.
+    Yields each mark when it is there. Raises StopRun.
     """
     try:
         ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
@@ -72,16 +67,14 @@ def marks_by_ray(
     # The command shows its own progress, on the same lines.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        yield from _marks(out, shards, aligner, pool)
+        yield from _marks(out, shards, options, pool)
     except ray.exceptions.RayError as error:
         raise StopRun(_line(error)) from error
     finally:
         ray.shutdown()
 
 
-def _marks(
-    out: str, shards: Sequence[int], aligner: tuple[str, str, int], pool: Pool
-) -> Iterator[Mark]:
+def _marks(out: str, shards: Sequence[int], options: AlignerOptions, pool: Pool) -> Iterator[Mark]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     # A fixed pool with errors ignored waits for a dead actor for ever (ray issue 62746). Nothing
@@ -94,7 +87,7 @@ def _marks(
         [{"shard": shard} for shard in shards], override_num_blocks=min(len(shards), MOST_BLOCKS)
     ).map_batches(
         _Actor,
-        fn_constructor_args=(out, *aligner, pool.cpus),
+        fn_constructor_args=(out, options, pool.cpus),
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=min(pool.fewest, most), max_size=most),

@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import pyarrow
 import pyarrow.parquet
@@ -27,10 +28,13 @@ SHARDS_A_GROUP = 100
 
 NAME = "plan.parquet"
 
+NAMES = "utf-8", "surrogateescape"
+"""How Python has names of files that are no text."""
+
 _SCHEMA = pyarrow.schema(
     {
         "kind": pyarrow.string(),
-        "uris": pyarrow.list_(pyarrow.string()),
+        "uris": pyarrow.list_(pyarrow.binary()),  # names of files may be no text
         "groups": pyarrow.list_(pyarrow.int32()),
         "photographs": pyarrow.int64(),
     }
@@ -55,12 +59,15 @@ class Plan:
     """The shards of a run, by their numbers from 0."""
 
     def __init__(self, out: str) -> None:
-        """Read the plan in the run's folder. Raises FileNotFoundError, OSError."""
+        """Read the plan in the run's folder. Raises FileNotFoundError, OSError, PartMismatch."""
         self._uri = store.join(out, NAME)
-        with store.open_file(self._uri) as file:
-            there = pyarrow.parquet.ParquetFile(file)
-            self._metadata = there.metadata
-            self.settings: Settings = json.loads(there.schema_arrow.metadata[_SETTINGS])
+        try:
+            with store.open_file(self._uri) as file:
+                there = pyarrow.parquet.ParquetFile(file)
+                self._metadata = there.metadata
+                self.settings: Settings = json.loads(there.schema_arrow.metadata[_SETTINGS])
+        except (pyarrow.ArrowInvalid, TypeError, KeyError) as error:
+            raise PartMismatch(f"{self._uri} is no plan of a run: take another folder") from error
         self._group, self._shards = -1, [Shard("", [], [], None)]
 
     def __len__(self) -> int:
@@ -72,7 +79,7 @@ class Plan:
             with store.open_file(self._uri) as file:
                 there = pyarrow.parquet.ParquetFile(file, metadata=self._metadata)
                 lines = there.read_row_group(group).to_pylist()
-            self._group, self._shards = group, [Shard(**line) for line in lines]
+            self._group, self._shards = group, [_read(line) for line in lines]
         return self._shards[place]
 
     @classmethod
@@ -82,7 +89,12 @@ class Plan:
         `settings` are `shard_size`, `column` and what else must not change. Raises PartMismatch if
         it was made with other settings, NoSources, OSError.
         """
+        if "" in named:
+            raise NoSources("one of the sources has an empty name")
         sources = [store.absolute(name) for name in named]
+        for source in sources:
+            if f"{source}/".startswith(f"{out}/"):
+                raise NoSources(f"{source} lies in --out, where all is the run's own")
         wanted = {**settings, "sources": sources}
         if NAME not in store.names_in(out):
             # Of several processes that begin together, one writes it and all read it.
@@ -97,13 +109,22 @@ class Plan:
         return plan
 
 
+def _read(line: dict[str, Any]) -> Shard:
+    # As text they stand in plans that were made before names could be other bytes.
+    uris = [uri.decode(*NAMES) if isinstance(uri, bytes) else uri for uri in line["uris"]]
+    return Shard(**line | {"uris": uris})
+
+
 def _written(shards: Iterator[Shard], settings: Settings) -> bytes:
     file = io.BytesIO()
     schema = _SCHEMA.with_metadata({_SETTINGS: json.dumps(settings)})
     count = 0
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while some := list(islice(shards, SHARDS_A_GROUP)):
-            lines = [shard._asdict() for shard in some]
+            lines = [
+                shard._asdict() | {"uris": [uri.encode(*NAMES) for uri in shard.uris]}
+                for shard in some
+            ]
             writer.write_table(pyarrow.Table.from_pylist(lines, schema))
             count += len(some)
     if not count:
@@ -144,7 +165,7 @@ def _files(sources: Sequence[str], out: str) -> Iterator[str]:
                     continue
                 seen.add(uri)
             yield uri
-        if not there:
+        if not there and not Path(source).is_dir():
             raise NoSources(f"there is no file, no folder and no match of {source}")
 
 
@@ -159,6 +180,11 @@ def _of_parquet(uri: str, size: int, column: str) -> Iterator[Shard]:
         if column not in there.schema_arrow.names:
             names = ", ".join(there.schema_arrow.names)
             raise NoSources(f"{uri} has no column {column}, which --column names, but: {names}")
+        kind = there.schema_arrow.field(column).type
+        if not _may_be_photographs(kind):
+            raise NoSources(
+                f"the column {column} of {uri} is {kind}, and no encoded photographs or URIs"
+            )
         groups, photographs = list[int](), 0
         for group in range(there.num_row_groups):
             groups.append(group)
@@ -166,3 +192,15 @@ def _of_parquet(uri: str, size: int, column: str) -> Iterator[Shard]:
             if photographs >= size or group == there.num_row_groups - 1:
                 yield Shard("parquet", [uri], groups, photographs)
                 groups, photographs = [], 0
+
+
+def _may_be_photographs(kind: pyarrow.DataType) -> bool:
+    types = pyarrow.types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    bytes_or_text = (
+        *(types.is_binary, types.is_large_binary, types.is_fixed_size_binary),
+        *(types.is_string, types.is_large_string),
+    )
+    # Structs are Hugging Face's images; of nothing but nulls, each is a row with its error.
+    return any(is_one(kind) for is_one in (*bytes_or_text, types.is_struct, types.is_null))

@@ -6,7 +6,9 @@ from typing import IO, Any
 
 from lwbafa.bulk.formats import written_aside
 from lwbafa.bulk.rows import Row
-from lwbafa.bulk.sources import Source, place_of
+from lwbafa.bulk.sources import Source, place_it_seems_of, place_of
+
+SUFFIX = ".pts"
 
 
 def write_pts_files(rows: Iterable[Row], sources: Sequence[Source], folder: Path | None) -> None:
@@ -24,17 +26,21 @@ def write_pts_files(rows: Iterable[Row], sources: Sequence[Source], folder: Path
 
 
 def already_there(sources: Sequence[Source]) -> Iterator[Path]:
-    """The `.pts` files that lie where those beside the pictures would be written."""
+    """The `.pts` files that lie where those beside the pictures would be written, or may be."""
+    places: dict[Path, set[str]] = {}
     for source in sources:
-        path = _path(source, None, 0, None)
-        if path.exists():
-            yield path
+        places.setdefault(source.path.parent, set()).add(source.place.name)
+    for folder, names in places.items():
+        for path in sorted(folder.glob("*.pts")):
+            place = Path(path.name.removesuffix(SUFFIX))
+            if any(of.name in names for of in (place, *place_it_seems_of(place))):
+                yield path
 
 
 def _path(source: Source, frame: int | None, face: int, folder: Path | None) -> Path:
     place = place_of(source, frame, face)
     below = folder / place if folder else source.path.with_name(place.name)
-    return below.with_name(f"{below.name}.pts")
+    return below.with_name(below.name + SUFFIX)
 
 
 def _write(face: Mapping[str, Any], file: IO[bytes]) -> None:

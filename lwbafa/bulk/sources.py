@@ -2,8 +2,9 @@
 
 import glob
 import os
+import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,9 @@ VIDEOS = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".w
 
 UNREAD = frozenset({".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".jxl", ".tif", ".tiff"})
 """Pictures that are left out of folders, which whoever has some should know."""
+
+FURTHER_FACE, FRAME = re.compile(r"\.face\d+$"), re.compile(r"\.frame\d+$")
+"""What `place_of` puts behind a name."""
 
 
 class Source(NamedTuple):
@@ -47,7 +51,7 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
     for name in named:
         paths = _paths_of(name)
         if not paths:
-            raise NoSources(f"there is no file, no folder and no match of {name}")
+            raise NoSources(f"there is no file, no folder and no match of {name or repr(name)}")
         for text in paths:
             path = Path(text)
             roots.add(str(_root(name, path)))
@@ -57,23 +61,36 @@ def find_sources(named: Sequence[str], without: Path | None = None) -> list[Sour
                     found.setdefault(str(absolute), file)
     if not found:
         nothing = "there are no pictures and no videos in what was named"
-        raise NoSources("; ".join(filter(None, (nothing, left_out_of(named)))))
+        drawn = f"what lies in {without} is no source: pictures are drawn there" if without else ""
+        raise NoSources("; ".join(filter(None, (nothing, drawn, left_out_of(named)))))
     common = os.path.commonpath([os.path.abspath(root) for root in roots])  # noqa: PTH100
     places = {key: Path(os.path.relpath(key, common)) for key in found}
-    stems = Counter(place.with_suffix("") for place in places.values())
+    # A file's place is one of these two; that of some other file is not to be mistaken for it.
+    taken = Counter(name for place in places.values() for name in {place, place.with_suffix("")})
     return [
-        Source(found[key], _text(found[key]), _shortest(places[key], stems))
+        Source(found[key], as_text(found[key].as_posix()), _shortest(places[key], taken))
         for key in sorted(found, key=lambda key: found[key].as_posix())
     ]
 
 
 def left_out_of(named: Sequence[str]) -> str:
-    """Which pictures `find_sources` leaves out of the folders named, for people; often nothing."""
+    """Which pictures and folders `find_sources` leaves out, for people; often nothing."""
     folders = {Path(path) for name in named for path in _paths_of(name) if Path(path).is_dir()}
-    files = {file for folder in folders for file in _files_in(folder, UNREAD)}
+    closed: list[OSError] = []
+    files = {file for folder in folders for file in _files_in(folder, UNREAD, closed.append)}
     counts = Counter(file.suffix.lower() for file in files)
     told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-    return f"left out: {told}; convert them to JPEG, PNG or WebP" if told else ""
+    names = ", ".join(sorted({str(error.filename) for error in closed}))
+    texts = (
+        f"left out: {told}; convert them to JPEG, PNG or WebP" if told else "",
+        f"left out: {names}, which cannot be opened" if names else "",
+    )
+    return "; ".join(filter(None, texts))
+
+
+def as_text(name: str) -> str:
+    """A file's name that every format can hold: names are bytes, of any encoding."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def place_of(source: Source, frame: int | None, face: int = 0) -> Path:
@@ -84,14 +101,19 @@ def place_of(source: Source, frame: int | None, face: int = 0) -> Path:
     return source.place.with_name(name)
 
 
+def place_it_seems_of(place: Path) -> Iterator[Path]:
+    """Of which other places this could be a frame's or a further face's own."""
+    name = place.name
+    for end in FURTHER_FACE, FRAME:
+        shorter = end.sub("", name)
+        if shorter != name:
+            yield place.with_name(shorter)
+        name = shorter
+
+
 def _paths_of(name: str) -> list[str]:
     """The path named, or all that match a glob."""
-    return [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
-
-
-def _text(path: Path) -> str:
-    """The path as text that every format can hold: file names are bytes, of any encoding."""
-    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
+    return [name] if name and Path(name).exists() else sorted(glob.glob(name, recursive=True))  # noqa: PTH207
 
 
 def _root(name: str, path: Path) -> Path:
@@ -103,15 +125,30 @@ def _root(name: str, path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _files_in(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
-    """Files of some suffixes of a folder and its folders, hidden ones left out."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.suffix.lower() in suffixes and path.is_file():
-            yield path
+def _files_in(
+    folder: Path, suffixes: Collection[str], on_closed: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
+    """Files of some suffixes of a folder and its folders, hidden ones and linked folders left out.
+
+    `on_closed` is told of folders that cannot be opened.
+    """
+    for at, folders, files in os.walk(folder, onerror=on_closed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(at, name) for name in files if not name.startswith(".")):
+            if path.suffix.lower() in suffixes and _is_file(path):
+                yield path
 
 
-def _shortest(place: Path, stems: Counter[Path]) -> Path:
-    """Without suffix, unless `face.jpg` and `face.png` lie side by side."""
+def _is_file(path: Path) -> bool:
+    """Whether it is one, or may be: what cannot be looked at is to be a row with its error."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return True
+
+
+def _shortest(place: Path, taken: Counter[Path]) -> Path:
+    """Without suffix, unless `a.png`, or the `a.jpg` of an `a.face2.jpg`, lies beside it."""
     stem = place.with_suffix("")
-    return stem if stems[stem] == 1 else place
+    meets = taken[stem] > 1 or any(other in taken for other in place_it_seems_of(stem))
+    return place if meets else stem

@@ -124,6 +124,8 @@ def find(named: str) -> Iterator[str]:
         for match in sorted(glob.glob(named, recursive=True)):  # noqa: PTH207
             if Path(match).is_file():
                 yield match
+            elif "**" not in named:  # which has what is in the folder as matches of its own
+                yield from _walk(match)
 
 
 def _read_once(uri: str) -> bytes:
@@ -131,14 +133,27 @@ def _read_once(uri: str) -> bytes:
         return file.read()
 
 
-def _walk(folder: str) -> Iterator[str]:
+def _walk(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+    """Links are followed, but for those that lead back to a folder `above`, by its inode."""
+    status = os.stat(folder)  # noqa: PTH116
+    here = status.st_dev, status.st_ino
+    if here in above:
+        return
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _walk(entry.path)
-        else:
+        if _is_folder(entry):
+            yield from _walk(entry.path, (*above, here))
+        elif entry.is_symlink() or entry.is_file():  # a link to nothing is to be a row, a pipe not
             yield entry.path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one, or a link to one; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _find_remote(named: str) -> Iterator[str]:

@@ -41,7 +41,12 @@ def frame_count(path: Path) -> int:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    video = cv2.VideoCapture(str(path))
+    name = str(path.absolute())  # relative, `Talk: 1.mp4` would be an address of the protocol Talk
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:  # of which OpenCV dies
+        raise UnreadableVideo("The file's name is no UTF-8; rename it.") from error
+    video = cv2.VideoCapture(name)
     try:
         if not video.isOpened():
             raise UnreadableVideo("The file cannot be opened as a video.")

@@ -67,6 +67,11 @@ class FaceSearch:
         """The largest `detection_px` that `detect` takes."""
         return MOST_TILES_ALONG * self.longest_side_px
 
+    def refuse_too_fine(self, detection_px: int | None) -> None:
+        """Raise ValueError for a `detection_px` that `detect` does not take."""
+        if detection_px is not None and not 0 < detection_px <= self.finest_px:
+            raise ValueError(f"detection_px is 1 to {self.finest_px}, not {detection_px}")
+
     def detect(self, image: Pixels, detection_px: int | None = None) -> list[Detection]:
         """All faces of an upright RGB image H×W×3, in any order.
 
@@ -74,8 +79,7 @@ class FaceSearch:
         enlarged. Beyond the detector's `longest_side_px` it is searched once more in tiles. Raises
         ValueError beyond `finest_px`.
         """
-        if detection_px is not None and not 0 < detection_px <= self.finest_px:
-            raise ValueError(f"detection_px is 1 to {self.finest_px}, not {detection_px}")
+        self.refuse_too_fine(detection_px)
         if detection_px is None:
             return self._search(image, in_tiles=False)
         seen, shrink = _shrunk(image, detection_px)

@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import main
 from app.keys import new_key
 from lwbafa import Client, FaceAligner
-from lwbafa.answers import Answer
-from lwbafa.errors import NoAnswer
+from lwbafa.errors import NoAnswer, ServiceError
 from lwbafa.types import Pixels
 from proof.harness import ROOT
 from proof.harness.checkpoints import LITE
@@ -107,7 +107,14 @@ def test_a_run_that_is_killed_goes_on(folder: Path, astronaut: Pixels) -> None:
         (["docs", "--out", "x.parquet"], "pip install 'lwbafa[parquet]'"),
         (["docs", "--out", "x.csv", "--url", "localhost"], "begins with http"),
         (["docs", "--out", "x.csv", "--url", "http://127.0.0.1:1"], "no answer from the service"),
+        (["docs", "--out", "x.csv", "--url", "http://h:port"], "is no address"),
         (["docs", "--out", "x.csv", "--key", "k"], "--key is for a service"),
+        (["docs", "--out", "docs", "--format", "csv"], "--out is a file for csv"),
+        (
+            ["docs/astronaut.png", "--out", "docs/astronaut.png", "--format", "csv"],
+            "--out would replace it",
+        ),
+        (["docs", "--out", "README.md", "--format", "pts"], "--out is a folder for pts"),
         (["docs", "--out", "x.csv", "--detector", "other"], "there is no detector other"),
     ],
 )
@@ -143,29 +150,38 @@ def test_a_service_aligns_as_the_library_does(folder: Path) -> None:
     assert (folder.parent / "drawn" / "deep" / "face.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("method", ["answer", "draw"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoAnswer("no answer from it"),
+        ServiceError(502, "unexpected_answer", "no answer from it", ""),
+    ],
+)
 def test_a_service_that_goes_away_ends_the_run_which_goes_on_later(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = folder.parent / "out.jsonl"
-    command = ["align", folder, "--out", out, "--workers", 1, "--url"]
-    answer, models, asked = Client.answer, Client.models, 0
+    drawn = folder.parent / "drawn"
+    command = ["align", folder, "--out", out, "--draw", drawn, "--workers", 1, "--url"]
+    there, models, asked = getattr(Client, method), Client.models, 0
 
-    def gone(self: Client, *arguments: Any, **options: Any) -> Answer:
+    def gone(self: Client, *arguments: Any, **options: Any) -> Any:
         nonlocal asked
         asked += 1
         if asked == 2:
             monkeypatch.setattr(Client, "models", gone)
         if asked > 1:
-            raise NoAnswer("no answer from the service")
-        return answer(self, *arguments, **options)
+            raise error
+        return there(self, *arguments, **options)
 
     with running_server() as url:
-        monkeypatch.setattr(Client, "answer", gone)
+        monkeypatch.setattr(Client, method, gone)
         ended = lwbafa(*command, url)
-        monkeypatch.setattr(Client, "answer", answer)
+        monkeypatch.setattr(Client, method, there)
         monkeypatch.setattr(Client, "models", models)
         assert ended.exit_code == 1
-        assert "no answer from the service; the same command goes on from here" in ended.stderr
+        assert "no answer from it; the same command goes on from here" in ended.stderr
         assert not out.exists()
         assert lwbafa(*command, url).exit_code == 0
     assert len(rows(out)) == 2
@@ -177,6 +193,25 @@ def test_annotations_that_are_there_are_left_alone(folder: Path) -> None:
     assert ended.exit_code == 2
     assert "face.pts is there already" in ended.stderr
     assert (folder / "face.pts").read_text() == "by hand"
+
+
+def test_annotations_of_a_further_face_are_left_alone(folder: Path) -> None:
+    (folder / "face.face2.pts").write_text("by hand")
+    ended = lwbafa("align", folder, "--format", "pts")
+    assert ended.exit_code == 2
+    assert "face.face2.pts is there already" in ended.stderr
+
+
+def test_a_picture_named_as_anothers_second_face_keeps_a_file_of_its_own(
+    tmp_path: Path, astronaut: Pixels
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(encode(np.hstack((astronaut, astronaut)), ".jpg"))
+    (tmp_path / "a.face2.jpg").write_bytes(encode(astronaut, ".jpg"))
+    ended = lwbafa("align", tmp_path, "--format", "pts", "--model", LITE)
+    assert ended.exit_code == 0, ended.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.pts")) == [
+        *("a.face2.jpg.pts", "a.face2.pts", "a.pts")
+    ]
 
 
 def test_the_models_are_a_table() -> None:

@@ -86,6 +86,10 @@ def test_ranks_share_the_shards(folder: Path) -> None:
         ([".", "--model", "other"], "there is no checkpoint other"),
         (["docs/astronaut.png", "--address", "auto"], "pip install 'lwbafa[ray]'"),
         (["nowhere://x"], "nowhere"),
+        ([".", "--address", "auto", "--actors", 0, 3], "0 is not in the range x>=1"),
+        ([".", "--detector", "other"], "there is no detector other"),
+        ([".", "--detection-px", 3841], "--detection-px is at most 3840"),
+        ([".", "--detection-px", 63], "63 is not in the range x>=64"),
     ],
 )
 def test_a_wrong_call_is_a_2_with_one_line(
@@ -98,6 +102,21 @@ def test_a_wrong_call_is_a_2_with_one_line(
     ended = lwbafa(*arguments, "--out", tmp_path / "out")
     assert ended.exit_code == 2, ended.output
     assert says in ended.stderr.splitlines()[-1]
+    if "docs/astronaut.png" not in arguments:  # which the right call goes on with
+        assert not (tmp_path / "out").exists()
+
+
+def test_faces_are_searched_for_as_finely_as_asked(
+    folder: Path, small_faces_jpeg: bytes, tmp_path: Path
+) -> None:
+    source = folder / "small.jpg"
+    source.write_bytes(small_faces_jpeg)
+    for options, faces in ((), 0), (("--detection-px", 2700), 2):
+        out = tmp_path / f"{faces}"
+        ended = lwbafa(source, "--out", out, *options)
+        assert f"1 photographs, {faces} faces" in ended.stdout, ended.output
+    other = lwbafa(source, "--out", out)
+    assert (other.exit_code, "begun with other settings" in other.stderr) == (2, True)
 
 
 def test_without_pyarrow_one_line_says_what_to_install(

@@ -123,6 +123,33 @@ async def test_what_can_no_longer_be_in_time_is_never_begun(executor: ThreadPool
     assert begun == ["first", "last"]
 
 
+async def test_what_is_drawn_for_answers_keeps_photographs_waiting(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    preparation = Preparation(executor, 1)
+    for _ in range(3):
+        await preparation.draw(lambda: time.sleep(0.1), "image/png", MB)
+        await preparation.draw(lambda: None, "application/json", MB)
+    network = Network()
+
+    async def held_by(kind: str) -> "asyncio.Task[bool]":
+        held = asyncio.create_task(preparation.draw(gate.wait, kind, MB))
+        await asyncio.sleep(0.02)
+        return held
+
+    first = await held_by("application/json")
+    assert preparation.expected_wait_s() < 0.02
+    second = await held_by("image/png")
+    assert 0.05 < preparation.expected_wait_s() < 0.3
+    with pytest.raises(QueueFull):
+        preparation.refuse_if_late(network, time.monotonic() + 0.03, MB)  # type: ignore[arg-type]
+    preparation.refuse_if_late(network, time.monotonic() + 2, MB)  # type: ignore[arg-type]
+    assert network.asked == 1, "what is drawn brings no face to the network"
+    gate.set()
+    await asyncio.gather(first, second)
+    assert preparation.expected_wait_s() == 0
+
+
 async def test_who_leaves_makes_room(executor: ThreadPoolExecutor) -> None:
     preparation = Preparation(executor, 1)
     await learnt(preparation, 0.1)

@@ -74,6 +74,19 @@ def test_boxes_faces_and_models_are_asked_for(client: Client, astronaut: Pixels)
     assert len(client.align(astronaut, model=model.name)) == 1
 
 
+@pytest.mark.parametrize("model", ["lwbafa-lite-300w68", "lwbafa-wflw98"])
+def test_map_values_are_the_librarys_and_come_only_if_asked(model: str, astronaut: Pixels) -> None:
+    folder = LITE.with_name(model)
+    (expected,) = FaceAligner.load(folder).align(astronaut)
+    with running_server(checkpoint_dirs=folder) as url, Client(url) as client:
+        (without,) = client.align(astronaut)
+        (face,) = client.align(astronaut, map_values=True)
+    assert without.map_values is None
+    assert face.map_values is not None
+    assert face.map_values.dtype == expected.map_values.dtype
+    np.testing.assert_allclose(face.map_values, expected.map_values, atol=0.02)  # NaN where NaN is
+
+
 def test_a_refusal_has_the_problem_documents_fields(
     client: Client, url: str, astronaut_jpeg: bytes, tmp_path: Path
 ) -> None:
@@ -111,6 +124,9 @@ async def test_the_async_client_does_the_same(
     async with AsyncClient(url, KEY) as other:
         (face,) = await other.align(astronaut_jpeg)
         assert np.abs(face.landmarks - expected.landmarks).max() < 0.5
+        (with_values,) = await other.align(astronaut_jpeg, map_values=True)
+        assert with_values.map_values is not None
+        assert with_values.map_values.shape == (68,)
         assert (await other.draw(astronaut_jpeg)).startswith(b"\x89PNG")
         assert await other.models() == client.models()
         sources: list[Source] = [astronaut_jpeg, b"bad", astronaut, "absent.jpg", astronaut_jpeg]
@@ -222,6 +238,8 @@ def test_what_a_newer_service_says_more_is_ignored() -> None:
         GOOD.replace(b'"width": 4', b'"width": -4'),
         json.dumps(good(faces=None)).encode(),
         json.dumps(good(faces=[{}])).encode(),
+        GOOD.replace(b'"landmarks"', b'"map_values": [], "landmarks"'),
+        GOOD.replace(b'"landmarks"', b'"map_values": ["1"], "landmarks"'),
     ],
 )
 def test_a_200_that_is_no_answer_is_a_service_error(body: bytes) -> None:
@@ -363,6 +381,13 @@ def test_nobody_there_and_no_address_are_said() -> None:
     assert time.monotonic() - begun < 2
     with pytest.raises(ValueError, match="begins with http"):
         Client("127.0.0.1:8000")
+    for wrong in "http://", "http://host:port", "http://[::1":
+        with pytest.raises(ValueError, match="address"):
+            Client(wrong)
+    for time_s in 0, -1, float("nan"), float("inf"):
+        with pytest.raises(ValueError, match="seconds above 0"):
+            Client("http://127.0.0.1", timeout_s=time_s)
+    Client("HTTP://127.0.0.1").close()
 
 
 async def test_the_async_client_meets_the_same_answers() -> None:

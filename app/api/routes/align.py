@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -180,18 +181,17 @@ async def _answer(
     timings, model = wanted.timings, wanted.model
     with timings.stage("total"):
         aligned = await unless_disconnected(request, service.pipeline.align(wanted))
-        loop = asyncio.get_running_loop()
+        draw = partial(service.pipeline.preparation.draw, size=len(wanted.data))
         with timings.stage("render"):
             media_type = preferred(request.headers.get("accept", ""), (JSON, PNG, SVG))
             picture: bytes | str | None = None
             if media_type == PNG:
-                picture = await loop.run_in_executor(service.workers, answers.drawn, aligned)
+                picture = await draw(partial(answers.drawn, aligned), PNG)
             elif media_type == SVG:
                 picture = drawing(aligned, wanted.frame)
             else:
-                faces = await loop.run_in_executor(
-                    service.workers, answers.face_answers, aligned, query
-                )
+                work = partial(answers.face_answers, aligned, query)
+                faces = await draw(work, answers.json_kind(query))
     service.metrics.observe_stages(model.name, timings.seconds)
     milliseconds = {stage: round(1000 * took, 3) for stage, took in timings.seconds.items()}
     server_timing = ", ".join(f"{stage};dur={took}" for stage, took in milliseconds.items())

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -28,6 +29,7 @@ from app.errors import (
     RequestError,
     as_request_error,
 )
+from app.models import LoadedModel
 from app.pipeline import AlignRequest
 from app.service import Service
 
@@ -71,20 +73,26 @@ async def align_batch(request: Request, query: Annotated[FaceQuery, Query()]) ->
     settings = service.settings
     refuse_repeated(request.query_params.multi_items())
     seconds = settings.request_deadline_ms / 1000
-    service.refuse_if_late(service.models.get(query.model), seconds)
+    model = chosen_model(query, service)
+    service.refuse_if_late(model, seconds)
     async with AsyncExitStack() as held:
         await held.enter_async_context(service.intake.tracked())
         take = held.enter_context(memory.upload())
         reading = read_uploads(request, settings.max_upload_bytes, settings.max_batch_images, take)
         uploads = await in_time(reading, settings)
-        query = with_fields(query, uploads.fields)
-        model = answers.model_brief(service.models.get(query.model).checkpoint)
+        if uploads.fields:
+            query = with_fields(query, uploads.fields)
+            model = chosen_model(query, service)
         held.enter_context(service.intake.place())
-        batch = _Batch(service, query, uploads.images, time.monotonic() + seconds)
+        batch = _Batch(service, model, query, uploads.images, time.monotonic() + seconds)
         if preferred(request.headers.get("accept", ""), (JSON, NDJSON)) == NDJSON:
             return _Lines(batch.items(), held.pop_all())
         images = await unless_disconnected(request, batch.all_items())
-    answer = BatchResponse(request_id=request.state.request_id, model=model, images=images)
+    answer = BatchResponse(
+        request_id=request.state.request_id,
+        model=answers.model_brief(model.checkpoint),
+        images=images,
+    )
     return Response(answer.model_dump_json(exclude_unset=True), media_type=JSON)
 
 
@@ -118,11 +126,15 @@ class _Batch:
     """
 
     def __init__(
-        self, service: Service, query: FaceQuery, images: Sequence[NamedImage], deadline: float
+        self,
+        service: Service,
+        model: LoadedModel,
+        query: FaceQuery,
+        images: Sequence[NamedImage],
+        deadline: float,
     ) -> None:
-        self._service, self._query, self._images = service, query, images
+        self._service, self._model, self._query, self._images = service, model, query, images
         self._deadline = deadline
-        self._model = chosen_model(query, service)
         self._max_faces = min(query.max_faces, service.settings.max_request_faces)
         self._trying, self._ended, self._once_more = 0, asyncio.Event(), asyncio.Lock()
 
@@ -201,8 +213,10 @@ class _Batch:
         )
         async with asyncio.timeout(self._deadline - time.monotonic()):
             aligned = await self._service.pipeline.align(wanted)
-            faces = await asyncio.get_running_loop().run_in_executor(
-                self._service.workers, answers.face_answers, aligned, self._query
+            faces = await self._service.pipeline.preparation.draw(
+                partial(answers.face_answers, aligned, self._query),
+                answers.json_kind(self._query),
+                len(data),
             )
         self._service.metrics.observe_stages(self._model.name, wanted.timings.seconds)
         return BatchItem(

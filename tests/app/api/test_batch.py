@@ -237,12 +237,13 @@ async def test_photographs_are_not_refused_for_the_room_that_their_own_batch_tak
     room: int, status: int
 ) -> None:
     service: Any = SimpleNamespace(
-        models={None: None},
         metrics=Metrics(),
         settings=SimpleNamespace(max_request_faces=32),
         worker_count=8,
     )
-    crowds = _Crowds(service, FaceQuery(), [NamedImage(None, b"x")] * 20, float("inf"))
+    model: Any = None
+    images = [NamedImage(None, b"x")] * 20
+    crowds = _Crowds(service, model, FaceQuery(), images, float("inf"))
     crowds.room = room
     items = await crowds.all_items()
     assert [(item.index, item.status) for item in items] == [(i, status) for i in range(20)]

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,26 @@ def test_boxes_that_are_known_are_taken(aligner: BulkAligner, astronaut_jpeg: by
     assert rows[0]["faces"][0]["box"]["score"] is None
     assert rows[1]["error"]["code"] == "invalid_parameter"
     assert rows[2]["faces"][0]["box"]["score"] > 0.5
+    wrong: list[Any] = [[(1, 2, 3)], [181, 86, 88, 92], [(1, 2, None, 4)], [(1, 2, 3, 4, 5, 6)]]
+    for row in aligner.rows([astronaut_jpeg] * 4, wrong):
+        assert row["error"]["code"] == "invalid_parameter"
+        assert row["error"]["text"].startswith("boxes[0] is not x, y, width, height")
+
+
+def test_faces_are_searched_for_as_finely_as_asked(
+    aligner: BulkAligner, small_faces_jpeg: bytes
+) -> None:
+    finer = BulkAligner(engine=EngineOptions(threads=1), detection_px=2700)
+    assert len(aligner.rows([small_faces_jpeg])[0]["faces"]) == 0
+    again = pickle.loads(pickle.dumps(finer))  # noqa: S301
+    for each in finer, again:
+        assert len(each.rows([small_faces_jpeg])[0]["faces"]) == 2
+
+
+@pytest.mark.parametrize("wrong", [0, 3841])
+def test_too_fine_a_search_is_refused_when_it_is_made(wrong: int) -> None:
+    with pytest.raises(ValueError, match="detection_px is 1 to 3840"):
+        BulkAligner(engine=EngineOptions(threads=1), detection_px=wrong)
 
 
 def test_it_is_pickled_by_what_it_was_made_with(aligner: BulkAligner) -> None:
@@ -71,4 +92,8 @@ def test_a_table_becomes_a_table_with_nested_faces(
     assert len(face["landmarks"]) == len(face["scores"]) == 68
     assert set(face["box"]) == {"x", "y", "width", "height", "roll_degrees", "score"}
     assert of_uris.to_pylist()[0]["faces"] == first["faces"]
+    nameless = aligner(
+        pyarrow.table({"uri": pyarrow.array([None], pyarrow.string()), "bytes": [b"x"]})
+    )
+    assert [row["uri"] for row in nameless.to_pylist()] == ["#0"]
     assert aligner(SCHEMA.empty_table().select(["uri"])).num_rows == 0

@@ -1,6 +1,7 @@
 """A run from its sources to its part file, with an aligner that is quick."""
 
 import json
+import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from lwbafa.bulk.part import PartFile
 from lwbafa.bulk.rows import Answer
 from lwbafa.bulk.run import align_all
 from lwbafa.bulk.sources import Source, find_sources
-from lwbafa.bulk.video import frames
+from lwbafa.bulk.video import frame_count, frames
 from lwbafa.errors import PartMismatch, StopRun, UnreadableVideo
 from lwbafa.types import Pixels
 
@@ -161,6 +162,22 @@ def test_rows_are_json_that_every_reader_takes(sources: list[Source], tmp_path: 
         align_all(sources[:1], not_a_number, part, workers=1)
     for line in (tmp_path / "part").read_text().splitlines():
         json.loads(line)
+
+
+def test_a_video_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = cv2.VideoWriter("clip.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 10, (32, 32))
+    clip.write(np.zeros((32, 32, 3), np.uint8))
+    clip.release()
+    film = Path("clip.mp4").read_bytes()
+    for name in "new\nline ä.mp4", "Talk: 1.mp4", "%03d.mp4":
+        Path(name).write_bytes(film)
+        assert len(list(frames(Path(name)))) == 1, name
+    odd = Path(os.fsdecode(b"\xff.mp4"))  # of which OpenCV dies
+    odd.write_bytes(film)
+    with pytest.raises(UnreadableVideo, match=r"no UTF-8"):
+        list(frames(odd))
+    assert frame_count(odd) == 1
 
 
 def test_a_video_whose_first_frame_is_damaged_is_an_error(

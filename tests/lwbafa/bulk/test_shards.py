@@ -79,6 +79,83 @@ def test_a_folder_is_shards_of_one_size_and_the_plan_stays(folder: Path, tmp_pat
         planned(out, folder / "deep")
 
 
+def test_a_file_that_is_no_plan_is_said_to_be_none(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / "plan.parquet"
+    for table in pyarrow.table({"a": [1]}), pyarrow.table({"a": [1]}, metadata={"b": "c"}):
+        parquet.write_table(table, path)
+        with pytest.raises(PartMismatch, match="is no plan of a run"):
+            planned(tmp_path / "out", folder)
+    path.write_text("no table")
+    with pytest.raises(PartMismatch, match="is no plan of a run"):
+        planned(tmp_path / "out", folder)
+    assert path.read_text() == "no table"
+
+
+def test_links_that_lead_back_are_followed_once_and_pipes_not_at_all(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "itself").symlink_to("itself")
+    (folder / "other").symlink_to(tmp_path / "elsewhere")
+    (folder / "gone.jpg").symlink_to("absent.jpg")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.jpg").write_bytes(b"x")
+    os.mkfifo(folder / "pipe.jpg")
+    out = tmp_path / "out"
+    worked(out, planned(out, folder))
+    found = [str(Path(row["uri"]).relative_to(folder)) for row in rows_of(out)]
+    assert found == [*(f"deep/{i}.jpg" for i in range(10)), "gone.jpg", "other/x.jpg"]
+
+
+def test_names_that_are_no_text_are_rows_all_the_same(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jpg")).write_bytes(b"a")
+    (folder / "new\nline.jpg").write_bytes(b"b")
+    tar_of(folder / "x.tar", [os.fsdecode(b"\xfe.jpg")])
+    out = tmp_path / "out"
+    worked(out, planned(out, folder))
+    assert {(row["uri"], row["status"]) for row in rows_of(out)} == {
+        (f"{folder}/\\xff.jpg", "ok"),
+        (f"{folder}/new\nline.jpg", "ok"),
+        (f"{folder}/x.tar#\\xfe.jpg", "ok"),
+    }
+
+
+def test_a_plan_whose_names_are_text_goes_on(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    planned(out, folder)
+    table = parquet.read_table(out / "plan.parquet")
+    place = table.schema.get_field_index("uris")
+    text = pyarrow.field("uris", pyarrow.list_(pyarrow.string()))
+    parquet.write_table(table.cast(table.schema.set(place, text)), out / "plan.parquet")
+    assert planned(out, folder)[0].uris[0] == str(folder / "deep" / "0.jpg")
+
+
+def test_what_a_glob_finds_of_folders_is_searched(folder: Path, tmp_path: Path) -> None:
+    (folder / "top.jpg").touch()
+    for glob in "*", "**", "**/*.jpg":
+        plan = planned(tmp_path / uuid.uuid4().hex, folder / glob)
+        uris = [uri for shard in range(len(plan)) for uri in plan[shard].uris]
+        assert len(uris) == len(set(uris)) == 11, glob
+
+
+def test_folders_without_photographs_are_told_from_names_that_lead_nowhere(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert len(planned(tmp_path / "out", folder, tmp_path / "empty")) == 3
+    with pytest.raises(NoSources, match="no photographs in what was named"):
+        planned(tmp_path / "none", tmp_path / "empty")
+    with pytest.raises(NoSources, match="an empty name"):
+        planned(tmp_path / "none", "")
+    for inside in folder, folder / "deep":
+        with pytest.raises(NoSources, match="lies in --out"):
+            planned(folder, inside)
+    assert not (folder / "plan.parquet").exists()
+
+
 def test_every_photograph_is_a_row_and_what_is_gone_a_row_with_its_error(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -151,6 +228,13 @@ def test_parquet_is_read_by_row_groups_of_bytes_uris_or_hugging_faces_images(
     assert [row["width"] for row in rows_of(tmp_path / "images")] == [*range(11), None]
     with pytest.raises(NoSources, match="has no column other, which --column names, but: bytes"):
         planned(tmp_path / "other", path, column="other")
+    for wrong in [1, 2], [[255, 216], []]:
+        parquet.write_table(pyarrow.table({"bytes": wrong}), path)
+        with pytest.raises(NoSources, match="no encoded photographs or URIs"):
+            planned(tmp_path / "other", path)
+    for right in [None], pyarrow.array([b"x"], pyarrow.large_binary()), ["a"]:
+        parquet.write_table(pyarrow.table({"bytes": right}), path)
+        assert len(planned(tmp_path / uuid.uuid4().hex, path)) == 1
 
 
 def test_parquet_that_is_none_is_a_row_with_its_error(tmp_path: Path) -> None:

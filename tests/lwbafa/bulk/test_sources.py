@@ -46,6 +46,10 @@ def test_what_is_not_there_is_said(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(NoSources, match="no pictures"):
         names("empty")
+    with pytest.raises(NoSources, match="no match of ''"):
+        names("")  # a variable of the shell that is not set: not the folder one is in
+    with pytest.raises(NoSources, match="what lies in a is no source"):
+        find_sources(["a"], without=Path("a"))
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder: Path) -> None:
@@ -65,6 +69,28 @@ def test_pictures_that_are_not_read_are_told_of(folder: Path) -> None:
         find_sources(["c"])
 
 
+def test_what_must_not_be_looked_at_is_told_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user sees it: whoever runs the tests may look at everything."""
+    scandir, stat = os.scandir, Path.stat
+
+    def closed_folder(path: str) -> object:
+        if Path(path) == Path("a/deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    def closed_file(path: Path, **options: bool) -> os.stat_result:
+        if path == Path("a/one.jpg"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "scandir", closed_folder)
+    monkeypatch.setattr(Path, "stat", closed_file)
+    assert names("a") == ["a/clip.mp4", "a/one.jpg"]
+    assert left_out_of(["a"]) == "left out: a/deep, which cannot be opened"
+
+
 def test_what_a_run_draws_is_no_source(folder: Path) -> None:
     assert [source.name for source in find_sources(["."], without=Path("a"))] == [
         "b/one.jpg",
@@ -80,6 +106,25 @@ def test_places_mirror_the_tree_and_never_meet(folder: Path) -> None:
     assert places("a", "b") == ["a/clip", "a/deep/two", "a/one", "b/one.jpg", "b/one.png"]
     assert places("a/deep/two.PNG") == ["two"]
     assert places("a/d*/*.PNG") == ["deep/two"]
+
+
+@pytest.mark.parametrize(
+    ("files", "places"),
+    [
+        (("a.jpg", "a.face2.jpg"), ["a.face2.jpg", "a"]),
+        (("a.face2.jpg", "b.jpg"), ["a.face2", "b"]),
+        (("f.mp4", "f.frame000001.jpg"), ["f.frame000001.jpg", "f"]),
+        (("f.mp4", "f.frame000001.face3.png"), ["f.frame000001.face3.png", "f"]),
+        (("a.jpg", "a.png", "a.jpg.png"), ["a.jpg", "a.jpg.png", "a.png"]),
+        (("a.jpg", "a.png", "a.jpg.face2.png"), ["a.jpg", "a.jpg.face2.png", "a.png"]),
+    ],
+)
+def test_no_place_is_one_that_another_file_gives_its_faces_or_frames(
+    files: tuple[str, ...], places: list[str], tmp_path: Path
+) -> None:
+    for file in files:
+        (tmp_path / file).touch()
+    assert [str(source.place) for source in find_sources([str(tmp_path)])] == places
 
 
 def test_frames_and_further_faces_have_places_of_their_own(folder: Path) -> None:
