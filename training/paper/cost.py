@@ -39,7 +39,7 @@ def cost_rows() -> list[Row]:
         figures = {
             "parameters, M": f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}",
             "GMACs": f"{counter.get_total_flops() / 2e9:.2f}",
-            "FPS": f"{1 / median(seconds[name]):.1f}",
+            "FPS": f"{1 / median(seconds[name]):.3g}",
         }
         rows.append(Row(f"{name}, ours", figures, "measured", f"{where}, eager PyTorch"))
     return rows
