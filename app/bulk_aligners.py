@@ -18,6 +18,7 @@ from lwbafa.types import Pixels
 
 if TYPE_CHECKING:
     from lwbafa.client import Client
+    from lwbafa.detection.search import FaceSearch
 
 TIMEOUT_S = 120.0
 """For one picture: a bulk run waits rather than leaves one out."""
@@ -42,8 +43,7 @@ def in_process(model: str, detector: str, max_faces: int, detection_px: int | No
         library = FaceAligner.load(model, detector=DetectorOptions(detector))
     except LoadError as error:
         raise click.UsageError(str(error)) from error
-    if detection_px is not None and detection_px > library.detector.finest_px:
-        raise click.UsageError(f"--detection-px is at most {library.detector.finest_px}")
+    refuse_too_fine(library.detector, detection_px)
 
     def align(image: bytes | Pixels) -> Answer:
         try:
@@ -98,6 +98,12 @@ def by_service(
         return Answer(answer.width, answer.height, faces, draw)
 
     return Aligner(align, client.close, name, models[name].version, models[name].markup)
+
+
+def refuse_too_fine(detector: "FaceSearch", detection_px: int | None) -> None:
+    """Raise UsageError for a `--detection-px` that the detector does not take."""
+    if detection_px is not None and detection_px > detector.finest_px:
+        raise click.UsageError(f"--detection-px is at most {detector.finest_px}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.bulk import DEFAULT_MODEL
+from app.bulk_aligners import refuse_too_fine
 from app.bulk_progress import sum_up
 from app.bulk_totals import Totals
 from lwbafa.bulk import store
@@ -70,9 +71,7 @@ def run(
     try:
         manifest = Checkpoint.load(checkpoint_folder(model)).manifest
         # Before there is a plan, which would hold the run to a wrong name or number.
-        finest_px = create_detector(DetectorOptions(detector)).finest_px
-        if detection_px is not None and detection_px > finest_px:
-            raise click.UsageError(f"--detection-px is at most {finest_px}")
+        refuse_too_fine(create_detector(DetectorOptions(detector)), detection_px)
         settings: dict[str, str | int | list[str]] = {
             "model": manifest.name,
             "version": manifest.version,

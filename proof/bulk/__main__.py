@@ -1,7 +1,7 @@
 """Command line: run the families, print the table, write the JSON; ends non-zero on a miss."""
 
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,22 +11,14 @@ from proof.bulk.memory import draw
 from proof.bulk.setup import Setup
 from proof.harness import ROOT
 from proof.harness.machine import machine
-from proof.promises.promises import (
-    ENDS_A_FAMILY,
-    Family,
-    Plan,
-    as_markdown,
-    conclude,
-    not_measured,
-    write_json,
-    write_table,
-)
+from proof.promises.command import json_option, measured, only_option
+from proof.promises.promises import Plan, as_markdown, conclude, write_json, write_table
 
 FAMILIES = {"kills": kills.run, "speed": speed.run, "resume": resume.run}
 
 
 @click.command()
-@click.option("--only", type=click.Choice(list(FAMILIES)), multiple=True, help="May be repeated.")
+@only_option(FAMILIES)
 @click.option("--photographs", default=20_000, show_default=True)
 @click.option("--shard-size", default=100, show_default=True)
 @click.option("--kills", "count", default=20, show_default=True, help="Of random processes.")
@@ -42,13 +34,7 @@ FAMILIES = {"kills": kills.run, "speed": speed.run, "resume": resume.run}
     help="Folder for it all: what an earlier call has left there is gone on with.",
 )
 @click.option("--only-make", is_flag=True, help="Make the photographs, and run nothing.")
-@click.option(
-    "--json",
-    "out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=ROOT / "bench" / "results" / "bulk.json",
-    help="Where everything measured goes.",
-)
+@json_option("bulk.json")
 @click.option("--document", is_flag=True, help="Put table and plot into docs/.")
 @click.option("--seed", default=0, show_default=True, help="Of what is killed, and when.")
 def main(
@@ -70,15 +56,10 @@ def main(
         kills.photographs_of(setup)
         return
     before = machine()
-    families = []
-    for name in only or list(FAMILIES):
-        started = time.monotonic()
-        try:
-            promises = FAMILIES[name](plan, setup)
-        except ENDS_A_FAMILY as error:
-            promises = not_measured(error)
-        families.append(Family(name, time.monotonic() - started, promises))
-        print(as_markdown(families[-1:], plan), flush=True)
+    families = [
+        measured(name, partial(FAMILIES[name], plan, setup), plan)
+        for name in only or list(FAMILIES)
+    ]
     write_json(out, families, plan, before)
     if document:
         write_table(ROOT / "docs" / "bulk.md", as_markdown(families, plan))

@@ -10,6 +10,7 @@ import uvloop
 from proof.harness import ROOT
 from proof.harness.machine import machine
 from proof.promises import deadlines, disconnects, faults, fuzz, overload, rolling, soak
+from proof.promises.command import json_option, only_option
 from proof.promises.promises import (
     Family,
     Plan,
@@ -33,15 +34,9 @@ UNASKED = [name for name in FAMILIES if name != "soak"]
 
 
 @click.command()
-@click.option("--only", type=click.Choice(list(FAMILIES)), multiple=True, help="May be repeated.")
+@only_option(FAMILIES)
 @click.option("--short", is_flag=True, help="A minute; times are not judged.")
-@click.option(
-    "--json",
-    "out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=ROOT / "bench" / "results" / "chaos.json",
-    help="Where everything measured goes.",
-)
+@json_option("chaos.json")
 @click.option("--document", is_flag=True, help="Put the table into docs/promises.md.")
 @click.option("--seed", default=0, show_default=True, help="Of the uploads and the arrivals.")
 @click.option("--from", "first_upload", default=0, help="Number of the first fuzzed upload.")
