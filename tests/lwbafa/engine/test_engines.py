@@ -1,6 +1,6 @@
 """What every engine must keep, whatever it runs on."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -82,13 +82,10 @@ def test_a_batch_that_failed_leaves_nothing_running(
     if not isinstance(engine, OpenVinoEngine):
         pytest.skip("runs a batch at once")
     with monkeypatch.context() as patched:
-        patched.setattr(engine, "_alone", Failing())
-        with pytest.raises(RuntimeError, match="no room"):
-            engine.align(crops[:1])
-        idle = engine._idle
-        patched.setattr(engine, "_idle", [*idle, Failing()])
-        with pytest.raises(RuntimeError, match="no room"):
-            engine.align(crops[:6])
+        for requests, count in ((engine._alone, 1), (engine._beside, 6)):
+            patched.setattr(requests, "idle", [*requests.idle, Failing()])
+            with pytest.raises(RuntimeError, match="no room"):
+                engine.align(crops[:count])
     assert len(engine.align(crops[:6])) == 6
 
 
@@ -101,39 +98,6 @@ def test_a_pass_is_begun_before_the_last_one_ends(engine: Engine, crops: list[Pi
     answers = [*first.wait(), *second.wait()]
     for answer, points in zip(answers, expected, strict=True):
         assert np.abs(answer.points - points).max() * 256 <= 0.01
-
-
-class Noting:
-    """An inference request that notes what it is given."""
-
-    def __init__(self, request: Any) -> None:
-        self.request, self.started = request, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.request, name)
-
-    def start_async(self, inputs: object) -> None:
-        self.started += 1
-        self.request.start_async(inputs)
-
-
-@pytest.mark.parametrize(("crowded", "alone"), [(False, 1), (True, 0)])
-def test_a_lone_face_has_all_threads_unless_others_wait(
-    engine: Engine,
-    crops: list[Pixels],
-    monkeypatch: pytest.MonkeyPatch,
-    crowded: bool,
-    alone: int,
-) -> None:
-    """And nothing is begun beside it, which would take threads from it."""
-    if not isinstance(engine, OpenVinoEngine):
-        pytest.skip("takes a batch at a time")
-    noting = Noting(engine._alone)
-    monkeypatch.setattr(engine, "_alone", noting)
-    running = engine.begin(crops[:3], crowded=crowded)
-    assert running.wait_for_room() is crowded
-    assert len(running.wait()) == 3
-    assert noting.started == alone
 
 
 def test_every_batch_size_is_answered_after_warm_up(engine: Engine, crops: list[Pixels]) -> None:

@@ -2,10 +2,23 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
+from lwbafa.checkpoint import Checkpoint
+from lwbafa.engine import openvino_engine
+from lwbafa.engine.openvino_engine import (
+    FACES_TOGETHER,
+    OpenVinoEngine,
+    Requests,
+    Started,
+    create,
+)
+from lwbafa.types import Pixels
 from proof.harness import ROOT
+from proof.harness.checkpoints import LITE
 
 
 def python(code: str) -> str:
@@ -34,3 +47,61 @@ def test_openvino_reports_to_nobody() -> None:
         "from openvino.tools.ovc.telemetry_utils import tm; print(tm.__name__)"
     )
     assert said == "openvino.tools.ovc.telemetry_stub"
+
+
+def lite_engine(monkeypatch: pytest.MonkeyPatch, quick_s: float) -> OpenVinoEngine:
+    """With two streams; whether its faces are quick does not depend on the machine."""
+    monkeypatch.setattr(openvino_engine, "QUICK_S", quick_s)
+    return create("openvino-int8", Checkpoint.load(LITE), threads=2)
+
+
+def noted(monkeypatch: pytest.MonkeyPatch, requests: Requests) -> list[int]:
+    """How many faces each of the requests is given from now on."""
+    given: list[int] = []
+    start = requests.start
+
+    def noting(crops: Sequence[Pixels]) -> Started:
+        given.append(len(crops))
+        return start(crops)
+
+    monkeypatch.setattr(requests, "start", noting)
+    return given
+
+
+def test_quick_faces_go_together_when_every_stream_has_as_many(
+    monkeypatch: pytest.MonkeyPatch, crops: list[Pixels]
+) -> None:
+    engine = lite_engine(monkeypatch, quick_s=60)
+    alone = [engine.align([crop])[0] for crop in crops]
+    requests = engine._together
+    assert requests is not None
+    for count, groups in ((7, 0), (8, 2), (15, 2), (21, 4)):  # 21 are 16 at hand, then 5
+        with monkeypatch.context() as patched:
+            given = noted(patched, requests)
+            answers = engine.align([crops[i % 8] for i in range(count)])
+        assert given == [FACES_TOGETHER] * groups
+        assert len(answers) == count
+        for i, answer in enumerate(answers):
+            assert np.abs(answer.points - alone[i % 8].points).max() * 256 <= 0.01
+            assert np.abs(answer.map_values - alone[i % 8].map_values).max() <= 0.001
+
+
+def test_faces_that_take_long_have_no_model_for_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lite_engine(monkeypatch, quick_s=0)._together is None
+
+
+@pytest.mark.parametrize(("crowded", "alone"), [(False, [1]), (True, [])])
+def test_a_lone_face_has_all_threads_unless_others_wait(
+    checkpoint: Checkpoint,
+    crops: list[Pixels],
+    monkeypatch: pytest.MonkeyPatch,
+    crowded: bool,
+    alone: list[int],
+) -> None:
+    """And nothing is begun beside it, which would take threads from it."""
+    engine = create("openvino-int8", checkpoint, threads=2)
+    given = noted(monkeypatch, engine._alone)
+    running = engine.begin(crops[:3], crowded=crowded)
+    assert running.wait_for_room() is crowded
+    assert len(running.wait()) == 3
+    assert given == alone
