@@ -161,6 +161,7 @@ def detector_options(settings: Settings) -> DetectorOptions:
         settings.detector_file,
         settings.detection_longest_side_px,
         settings.detection_score_threshold,
+        settings.worker_threads,
     )
 
 

@@ -156,7 +156,7 @@ class AlignerOptions(NamedTuple):
         """One of them. Raises as `BulkAligner`."""
         return BulkAligner(
             self.model,
-            DetectorOptions(self.detector),
+            DetectorOptions(self.detector, threads=engine.threads),
             engine,
             self.max_faces,
             detection_px=self.detection_px,

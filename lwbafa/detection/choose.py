@@ -25,13 +25,15 @@ class DetectorOptions:
 
     `file` is its network, None for the model store's. Photographs are shrunk to `longest_side_px`
     before they are searched; faces below `score_threshold` (0 to 1) are dropped. None for either
-    is the detector's own.
+    is the detector's own. While one photograph is searched at a time, `threads` of the CPU work on
+    it, 0 for all that are granted; several have one each.
     """
 
     detector: str = "yunet"
     file: Path | None = None
     longest_side_px: int | None = None
     score_threshold: float | None = None
+    threads: int = 0
 
 
 def create_detector(options: DetectorOptions = DetectorOptions()) -> FaceSearch:

@@ -1,26 +1,28 @@
-"""A detector's network, run by OpenVINO on one thread of the CPU: what the detectors share.
+"""A detector's network, run by OpenVINO on the CPU: what the detectors share.
 
 OpenCV's own inference gives the same answers and takes nearly twice the time.
 """
 
 import hashlib
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lwbafa.errors import LoadError
+from lwbafa.imaging.averaging import averaged_down
 from lwbafa.quiet_openvino import ov
 from lwbafa.types import Pixels
 
 SIDE_MULTIPLE = 32
 
+MOST_THREADS = 4
+
 OPTIONS = {
-    # Concurrency comes from the callers' threads.
-    "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
     "INFERENCE_PRECISION_HINT": "f32",
     "ENABLE_CPU_PINNING": False,
@@ -32,11 +34,14 @@ OPTIONS = {
 class DetectorNetwork:
     """A network file for pictures of any shape, compiled once for every calling thread.
 
-    So no thread waits for another's photograph. `channels` is the order that the network was
-    trained on. Raises LoadError if the file is missing or is not the one that was measured.
+    So no thread waits for another's photograph. While one is alone, up to `threads` threads of the
+    CPU work on its. `channels` is the order that the network was trained on. Raises LoadError if
+    the file is missing or is not the one that was measured.
     """
 
-    def __init__(self, path: Path, sha256: str, channels: Literal["RGB", "BGR"]) -> None:
+    def __init__(
+        self, path: Path, sha256: str, channels: Literal["RGB", "BGR"], threads: int
+    ) -> None:
         try:
             file = path.read_bytes()
         except OSError as error:
@@ -48,13 +53,36 @@ class DetectorNetwork:
         # Read once: what is compiled of it for each thread shares its weights.
         self._model = _read(file, channels)
         self._local = threading.local()
+        threads = min(threads, MOST_THREADS)
+        self._of_all = self._compiled(threads) if threads > 1 else None
+        self._callers, self._counting = 0, threading.Lock()
 
     def __call__(self, image: Pixels) -> tuple[NDArray[np.float32], ...]:
         """The network's outputs, in its own order, for RGB pixels that `fit` has made."""
-        if not hasattr(self._local, "compiled"):
-            self._local.compiled = ov.compile_model(self._model, "CPU", OPTIONS)
-        outputs: tuple[NDArray[np.float32], ...] = self._local.compiled([image[None]]).to_tuple()
+        with self._is_alone() as alone:
+            compiled = self._of_all if alone and self._of_all else self._of_this_thread()
+            outputs: tuple[NDArray[np.float32], ...] = compiled([image[None]]).to_tuple()
         return outputs
+
+    @contextmanager
+    def _is_alone(self) -> Iterator[bool]:
+        """Whether no other thread is in here; those that come later are not alone, then."""
+        with self._counting:
+            alone = self._callers == 0
+            self._callers += 1
+        try:
+            yield alone
+        finally:
+            with self._counting:
+                self._callers -= 1
+
+    def _of_this_thread(self) -> ov.CompiledModel:
+        if not hasattr(self._local, "compiled"):
+            self._local.compiled = self._compiled(1)
+        return self._local.compiled
+
+    def _compiled(self, threads: int) -> ov.CompiledModel:
+        return ov.compile_model(self._model, "CPU", {**OPTIONS, "INFERENCE_NUM_THREADS": threads})
 
 
 def _read(file: bytes, channels: Literal["RGB", "BGR"]) -> ov.Model:
@@ -77,8 +105,7 @@ def fit(image: Pixels, longest_side_px: int) -> Pixels:
     height, width = image.shape[:2]
     shrink = min(1.0, longest_side_px / max(height, width))
     size = (_round_up(width * shrink), _round_up(height * shrink))
-    # Averaging keeps small faces whole where the photograph is many times larger.
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    return averaged_down(image, size)
 
 
 def _round_up(side: float) -> int:

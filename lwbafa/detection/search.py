@@ -6,11 +6,11 @@ same picture seen from farther away, turned, or in tiles.
 
 from collections.abc import Iterable, Sequence
 
-import cv2
 import numpy as np
 
 from lwbafa.detection import Detection, FaceDetector
 from lwbafa.detection.tiles import MOST_TILES_ALONG, OVERLAP, placed, tiles
+from lwbafa.imaging.averaging import averaged_down
 from lwbafa.imaging.crop import Crop
 from lwbafa.types import FaceBox, Pixels
 
@@ -183,8 +183,8 @@ def _shrunk(image: Pixels, longest_side_px: int) -> tuple[Pixels, float]:
     shrink = max(1.0, max(image.shape[:2]) / longest_side_px)
     if shrink == 1:
         return image, 1.0
-    size = [max(1, round(side / shrink)) for side in image.shape[1::-1]]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), shrink  # type: ignore[return-value]
+    width, height = (max(1, round(side / shrink)) for side in image.shape[1::-1])
+    return averaged_down(image, (width, height)), shrink
 
 
 def _enlarged(face: Detection, times: float) -> Detection:

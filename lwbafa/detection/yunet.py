@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lwbafa.cpus import granted_cpus
 from lwbafa.detection import Detection, as_five
 from lwbafa.detection.choose import DetectorOptions
 from lwbafa.detection.network import DetectorNetwork, fit
@@ -33,7 +34,12 @@ def create(options: DetectorOptions) -> "YuNet":
     """The detector that the options describe. Raises LoadError."""
     asked = options.score_threshold
     threshold = SCORE_THRESHOLD if asked is None else asked
-    return YuNet(options.file or FILE, options.longest_side_px or LONGEST_SIDE_PX, threshold)
+    return YuNet(
+        options.file or FILE,
+        options.longest_side_px or LONGEST_SIDE_PX,
+        threshold,
+        options.threads or granted_cpus(),
+    )
 
 
 class RawFaces(NamedTuple):
@@ -56,9 +62,11 @@ class YuNet:
 
     clear_score = 0.92
 
-    def __init__(self, path: Path, longest_side_px: int, score_threshold: float) -> None:
+    def __init__(
+        self, path: Path, longest_side_px: int, score_threshold: float, threads: int
+    ) -> None:
         self.longest_side_px = longest_side_px
-        self._network = DetectorNetwork(path, SHA256, "BGR")
+        self._network = DetectorNetwork(path, SHA256, "BGR", threads)
         self._score_threshold = score_threshold
 
     def detect(self, image: Pixels) -> list[Detection]:

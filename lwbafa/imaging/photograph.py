@@ -132,13 +132,9 @@ class Photograph:
         """Upright grey values H×W, turned as the frame is."""
         return grey if frame is Frame.upright else self.orientation.stored(grey)
 
-    def shrink_for(self, length: float, read_px: int) -> int:
-        """The largest shrink that leaves two pixels for each of `read_px` read across `length`.
-
-        With fewer, the detector's boxes and the network's points differ from those of the full
-        photograph. `length` is in the full photograph's pixels.
-        """
-        return max(s for s in self._shrinks if s == 1 or s * 2 * read_px <= length)
+    def shrink_for(self, length: float, pixels: float) -> int:
+        """The largest shrink that leaves so many pixels of `length`, in the full photograph's."""
+        return max(s for s in self._shrinks if s == 1 or s * pixels <= length)
 
     def picture(self, shrink: int = 1) -> Picture:
         """The pixels at 1/`shrink` of the size. Raises TruncatedImage."""

@@ -49,7 +49,7 @@ lengths = st.floats(1, 1e300) | st.floats(1, 500)
 
 @settings(max_examples=200)
 @given(
-    st.builds(FaceBox, places, places, lengths, lengths),
+    st.builds(FaceBox, places, places, lengths, lengths, st.floats(-360, 360)),
     st.tuples(st.integers(1, 60), st.integers(1, 60)),
     st.sampled_from(range(1, 9)),
     st.sampled_from(Frame),

@@ -11,7 +11,9 @@ from skimage import data
 
 from lwbafa.detection import FaceDetector
 from lwbafa.detection.choose import DETECTORS, DetectorOptions, create_detector
+from lwbafa.detection.network import DetectorNetwork
 from lwbafa.errors import LoadError
+from lwbafa.quiet_openvino import ov
 from lwbafa.types import FaceBox, Pixels
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import load_faces
@@ -75,6 +77,27 @@ def test_the_options_threshold_is_kept_down_to_zero_and_else_the_detectors_own(
     assert len(scores[0]) > len(scores[1]) > 1
     assert min(scores[0]) < 0.01 < min(scores[1])
     assert 0 < import_module(DETECTORS[name]).SCORE_THRESHOLD < 1
+
+
+def test_a_lone_photograph_has_all_threads_and_several_one_each(
+    name: str, astronaut: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = create_detector(DetectorOptions(name, threads=2)).detector
+    network: DetectorNetwork = detector._network  # type: ignore[attr-defined]
+    compiled: list[int] = []
+    compile_ = network._compiled
+
+    def noting(threads: int) -> ov.CompiledModel:
+        compiled.append(threads)
+        return compile_(threads)
+
+    with network._is_alone() as alone, network._is_alone() as beside:
+        assert (alone, beside) == (True, False)
+        monkeypatch.setattr(network, "_compiled", noting)
+        (busy,) = detector.detect(astronaut)
+    (free,) = detector.detect(astronaut)
+    assert compiled == [1]
+    assert busy.box == pytest.approx(free.box, abs=0.01)
 
 
 def test_threads_get_the_same_answer(detector: FaceDetector, astronaut: Pixels) -> None:

@@ -211,11 +211,12 @@ def test_an_image_longer_than_a_16_bit_coordinate_is_cut_all_the_same() -> None:
 
 far = st.floats(-1e9, 1e9, allow_nan=False)
 lengths = st.one_of(st.just(0.0), st.floats(0, 1e-3), st.floats(0, 1e9))
+turns = st.floats(-1e4, 1e4)
 
 
 @settings(max_examples=100)
 @given(
-    st.builds(FaceBox, far, far, lengths, lengths),
+    st.builds(FaceBox, far, far, lengths, lengths, turns),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
 def test_no_box_is_too_large_too_small_or_too_far_away_to_be_cut(

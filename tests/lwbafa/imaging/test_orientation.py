@@ -100,7 +100,7 @@ def test_points_survive_the_way_to_the_file_and_back(
 
 @given(
     st.sampled_from(range(1, 9)),
-    st.builds(FaceBox, places, places, st.floats(0, 1000), st.floats(0, 1000)),
+    st.builds(FaceBox, *[places] * 2, *[st.floats(0, 1000)] * 2, st.floats(-360, 360)),
     st.tuples(st.integers(1, 1000), st.integers(1, 1000)),
 )
 def test_boxes_survive_the_way_to_the_file_and_back(

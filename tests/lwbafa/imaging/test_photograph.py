@@ -50,9 +50,9 @@ def test_a_box_goes_to_the_full_photograph_and_its_crop_back(orientation: int) -
 
 
 @pytest.mark.parametrize(
-    ("length", "shrink"), [(80, 1), (200, 1), (399, 1), (400, 2), (799, 2), (800, 4), (9999, 8)]
+    ("length", "shrink"), [(80, 1), (100, 1), (199, 1), (200, 2), (399, 2), (400, 4), (9999, 8)]
 )
-def test_twice_as_many_pixels_are_kept_as_are_read(length: float, shrink: int) -> None:
+def test_a_jpeg_is_shrunk_as_far_as_enough_pixels_are_left(length: float, shrink: int) -> None:
     whole = opened()
     assert whole.shrink_for(length, 100) == shrink
     pixels = whole.picture(shrink).pixels
