@@ -51,6 +51,7 @@ def main(
 ) -> None:
     """Measure what a run on a Ray cluster keeps: all, or the families named."""
     plan = Plan(seed=seed)
+    work.mkdir(parents=True, exist_ok=True)
     setup = Setup(work.absolute(), photographs, shard_size, count, faces=faces)
     if only_make:
         kills.photographs_of(setup)

@@ -1,7 +1,7 @@
 """Command line: run the families, print the table, write the JSON; ends non-zero on a miss."""
 
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -10,10 +10,10 @@ import uvloop
 from proof.harness import ROOT
 from proof.harness.machine import machine
 from proof.promises import deadlines, disconnects, faults, fuzz, overload, rolling, soak
-from proof.promises.command import json_option, only_option
+from proof.promises.command import json_option, measured, only_option
 from proof.promises.promises import (
-    Family,
     Plan,
+    Promise,
     as_markdown,
     conclude,
     write_json,
@@ -53,17 +53,17 @@ def main(
     """Measure the service's promises: all but the soak, or those named."""
     plan = Plan(short, seed, first_upload, minutes)
     before = machine()
-    families = []
-    for name in only or UNASKED:
-        started = time.monotonic()
-        promises = uvloop.run(FAMILIES[name](plan))
-        families.append(Family(name, time.monotonic() - started, promises))
+    families = [measured(name, partial(_run, name, plan), plan) for name in only or UNASKED]
     table = as_markdown(families, plan)
     print(f"\n{', '.join(f'{key}: {value}' for key, value in before.items())}\n\n{table}\n")
     write_json(out, families, plan, before)
     if document:
         write_table(ROOT / "docs" / "promises.md", table)
     conclude(families, plan, out)
+
+
+def _run(name: str, plan: Plan) -> list[Promise]:
+    return uvloop.run(FAMILIES[name](plan))
 
 
 if __name__ == "__main__":

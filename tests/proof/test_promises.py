@@ -1,14 +1,16 @@
 """A short version of `make chaos`: what holds however busy the machine is; times are not judged."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import uvloop
+from click.testing import CliRunner
 
 from proof.harness.open_loop import Sample, poisson
 from proof.harness.wire import Answer
-from proof.promises.__main__ import FAMILIES
+from proof.promises.__main__ import FAMILIES, main
 from proof.promises.fuzz_requests import upload
 from proof.promises.overload import Phase
 from proof.promises.promises import (
@@ -98,3 +100,23 @@ def test_the_document_gets_the_last_table(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- chaos -->\n| family ")
     assert text.endswith("|\n<!-- /chaos -->\nafter\n")
     assert "older" not in text
+
+
+def test_a_family_that_cannot_go_on_is_missed_and_the_next_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def broken(plan: Plan) -> list[Promise]:
+        raise ConnectionRefusedError("the service is gone")
+
+    async def whole(plan: Plan) -> list[Promise]:
+        return [exactly("something", 1, 1)]
+
+    monkeypatch.setitem(FAMILIES, "fuzz", broken)
+    monkeypatch.setitem(FAMILIES, "faults", whole)
+    out = tmp_path / "chaos.json"
+    ran = CliRunner().invoke(main, ["--only", "fuzz", "--only", "faults", "--json", str(out)])
+    assert ran.exit_code == 1, ran.output
+    fuzz, faults = json.loads(out.read_text())["families"]
+    assert fuzz["promises"][0]["verdict"] == "MISSED"
+    assert fuzz["promises"][0]["measured"] == "the service is gone"
+    assert faults["promises"][0]["verdict"] == "kept"
