@@ -83,7 +83,7 @@ def run(
         }
         if detection_px is not None:  # not named otherwise: older runs go on
             settings["detection_px"] = detection_px
-        plan = Plan.of_run(out, named, settings)
+        plan = Plan.of_run(out, named, settings, alone=only_plan or world == 1)
         if only_plan:
             click.echo(f"{len(plan)} shards")
             return 0

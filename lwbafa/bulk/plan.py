@@ -83,11 +83,14 @@ class Plan:
         return self._shards[place]
 
     @classmethod
-    def of_run(cls, out: str, named: Sequence[str], settings: Settings) -> Self:
+    def of_run(
+        cls, out: str, named: Sequence[str], settings: Settings, alone: bool = False
+    ) -> Self:
         """The plan of a run, which is made if there is none yet.
 
-        `settings` are `shard_size`, `column` and what else must not change. Raises PartMismatch if
-        it was made with other settings, NoSources, OSError.
+        `settings` are `shard_size`, `column` and what else must not change; `alone` tells that no
+        other process makes it. Raises PartMismatch if it was made with other settings, NoSources,
+        StoreError, OSError.
         """
         if "" in named:
             raise NoSources("one of the sources has an empty name")
@@ -99,7 +102,8 @@ class Plan:
         if NAME not in store.names_in(out):
             # Of several processes that begin together, one writes it and all read it.
             with suppress(FileExistsError):
-                store.create(store.join(out, NAME), _written(_shards(sources, out, wanted), wanted))
+                content = _written(_shards(sources, out, wanted), wanted)
+                store.create(store.join(out, NAME), content, alone)
         plan = cls(out)
         if plan.settings != wanted:
             raise PartMismatch(

@@ -4,6 +4,7 @@ Local files need no fsspec. A local file appears under its name once it is whole
 shows an object only then by itself.
 """
 
+import errno
 import glob
 import os
 import time
@@ -71,14 +72,25 @@ def write(uri: str, content: bytes) -> None:
     _remove_asides(local)
 
 
-def create(uri: str, content: bytes) -> None:
+def create(uri: str, content: bytes, alone: bool = False) -> None:
     """Write a file that is not there yet, at once and whole.
 
-    Raises FileExistsError, also if another process was quicker; OSError.
+    Raises FileExistsError, also if another process was quicker; OSError. Some stores cannot tell
+    whether one was: there the file is written if this process is `alone`, else StoreError raised.
     """
     if "://" in uri:
         files, path = _remote(uri)
-        files.pipe_file(path, content, mode="create")
+        try:
+            files.pipe_file(path, content, mode="create")
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENOSYS:
+                raise
+            if not alone:
+                raise StoreError(
+                    f"{uri}: this store cannot create a file only where there is none, as processes"
+                    " that begin together need it: make the plan first, with --only-plan"
+                ) from error
+            files.pipe_file(path, content)
         return
     aside = _write_aside(Path(uri), content)
     try:

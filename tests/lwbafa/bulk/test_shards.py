@@ -1,5 +1,6 @@
 """Shards from what they are made of to their parts and marks, with an aligner that is quick."""
 
+import errno
 import io
 import os
 import subprocess
@@ -289,6 +290,26 @@ def test_of_two_that_plan_at_once_one_does(tmp_path: Path) -> None:
         store.create(str(tmp_path / "plan"), b"second")
     assert store.read(str(tmp_path / "plan")) == b"first"
     assert not list((tmp_path / store.ASIDE).iterdir())
+
+
+def test_a_store_that_cannot_tell_who_was_first_is_planned_by_one_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenStack Swift's S3 interface, which answers a conditional PUT with 501."""
+    memory = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
+    pipe_file = memory.pipe_file
+
+    def unconditional(self: Any, path: str, value: bytes, mode: str = "overwrite") -> None:
+        if mode == "create":
+            raise OSError(errno.ENOSYS, "Conditional object PUTs are not supported.")
+        pipe_file(self, path, value, mode)
+
+    monkeypatch.setattr(memory, "pipe_file", unconditional)
+    out = f"memory://{uuid.uuid4().hex}"
+    with pytest.raises(StoreError, match="make the plan first, with --only-plan"):
+        planned(out, folder)
+    assert len(Plan.of_run(out, [str(folder)], SETTINGS, alone=True)) == 3
+    assert len(planned(out, folder)) == 3
 
 
 def test_what_a_killed_attempt_left_is_tidied_by_the_next(tmp_path: Path) -> None:
