@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import lwbafa
-from lwbafa import AlignedFace, FaceAligner, FaceBox
+from lwbafa import AlignedFace, DetectorOptions, EngineOptions, FaceAligner, FaceBox
+from lwbafa.detection import yunet
 from lwbafa.errors import EmptyPhotograph, InvalidBox, LoadError, UnsupportedFormat
 from lwbafa.types import Pixels
 from proof.harness import ROOT
@@ -38,6 +39,17 @@ PUBLIC = {
 @pytest.fixture(scope="module")
 def aligner() -> FaceAligner:
     return FaceAligner.load("lwbafa-300w68")
+
+
+@pytest.mark.parametrize(("told", "shared"), [(0, False), (2, True)])
+def test_a_detector_has_the_engines_threads_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, told: int, shared: bool
+) -> None:
+    monkeypatch.setattr(yunet, "granted_cpus", lambda: 4)
+    detector, engine = DetectorOptions(threads=told), EngineOptions(threads=1)
+    search = FaceAligner.load("lwbafa-lite-300w68", detector=detector, engine=engine).detector
+    network = search.detector._network  # type: ignore[attr-defined]
+    assert (network._of_all is not None) is shared
 
 
 def test_the_public_names_are_these_and_all_lead_somewhere() -> None:
