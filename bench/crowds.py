@@ -19,7 +19,7 @@ from bench.canvases import GREY, Canvas, part_of, pasted_into
 from bench.detectors import MATCHING_OVERLAP
 from bench.report import Cell, Report, Spread, faces_option, print_machine
 from lwbafa.detection import Detection
-from lwbafa.detection.choose import create_detector
+from lwbafa.detection.choose import DetectorOptions, create_detector
 from lwbafa.markups import MARKUP_68
 from lwbafa.types import FaceBox
 from training.datasets import Face, load_faces
@@ -47,7 +47,7 @@ def main(data: Path, pictures: int, seed: int) -> None:
 def report(faces: Sequence[Face], pictures: int, seed: int) -> Report:
     """One row for each `detection_px`."""
     random = np.random.default_rng(seed)
-    search = create_detector()
+    search = create_detector(DetectorOptions(threads=1))
     found = {px: list[float]() for px in DETECTION_PX}
     twice = dict.fromkeys(DETECTION_PX, 0)
     alarms = dict.fromkeys(DETECTION_PX, 0)

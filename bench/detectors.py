@@ -331,12 +331,11 @@ def _threshold(name: str) -> float:
 @cache
 def _eager(name: str) -> FaceDetector:
     """A detector that answers at the lowest threshold."""
-    options = DetectorOptions(name, longest_side_px=DETECTION_PX, score_threshold=THRESHOLDS[0])
-    return create_detector(options)
+    return create_detector(DetectorOptions(name, None, DETECTION_PX, THRESHOLDS[0], threads=1))
 
 
 def _detector(name: str, size: int) -> FaceDetector:
-    return create_detector(DetectorOptions(name, longest_side_px=size))
+    return create_detector(DetectorOptions(name, longest_side_px=size, threads=1))
 
 
 if __name__ == "__main__":

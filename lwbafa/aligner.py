@@ -6,6 +6,7 @@ prepare                │ engine  │ finish
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Self
@@ -80,9 +81,11 @@ class FaceAligner:
     ) -> Self:
         """An aligner for a checkpoint of the model store, by its name, or for a folder.
 
-        The engine is the fastest that keeps the accuracy on this machine. Raises LoadError.
+        The engine is the fastest that keeps the accuracy on this machine. The detector has as many
+        threads as the engine where it is not told. Raises LoadError.
         """
         loaded = Checkpoint.load(checkpoint_folder(checkpoint))
+        detector = replace(detector, threads=detector.threads or engine.threads)
         return cls(loaded, create_detector(detector), create_engine(loaded, engine))
 
     def align(

@@ -8,15 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 import lwbafa
-from lwbafa import AlignedFace, FaceAligner, FaceBox
+from lwbafa import AlignedFace, DetectorOptions, EngineOptions, FaceAligner, FaceBox
+from lwbafa.detection import yunet
 from lwbafa.errors import EmptyPhotograph, InvalidBox, LoadError, UnsupportedFormat
+from lwbafa.imaging.photograph import Photograph, Picture
 from lwbafa.types import Pixels
 from proof.harness import ROOT
 from tests.conftest import ASTRONAUT_POINTS, encode
+
+ASTRONAUT_FACE_PX = 88
 
 PUBLIC = {
     "AlignedFace",
@@ -38,6 +43,41 @@ PUBLIC = {
 @pytest.fixture(scope="module")
 def aligner() -> FaceAligner:
     return FaceAligner.load("lwbafa-300w68")
+
+
+@pytest.mark.parametrize(("told", "shared"), [(0, False), (2, True)])
+def test_a_detector_has_the_engines_threads_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, told: int, shared: bool
+) -> None:
+    monkeypatch.setattr(yunet, "granted_cpus", lambda: 4)
+    detector, engine = DetectorOptions(threads=told), EngineOptions(threads=1)
+    search = FaceAligner.load("lwbafa-lite-300w68", detector=detector, engine=engine).detector
+    network = search.detector._network  # type: ignore[attr-defined]
+    assert (network._of_all is not None) is shared
+
+
+@pytest.mark.parametrize(("face_px", "shrinks"), [(420, [2]), (330, [2, 1])])
+def test_a_phones_portrait_is_decoded_once_unless_its_face_is_small(
+    aligner: FaceAligner,
+    astronaut: Pixels,
+    monkeypatch: pytest.MonkeyPatch,
+    face_px: int,
+    shrinks: list[int],
+) -> None:
+    side = round(astronaut.shape[0] * face_px / ASTRONAUT_FACE_PX)
+    portrait = np.full((4032, 3024, 3), 128, np.uint8)
+    portrait[:side, :side] = cv2.resize(astronaut, (side, side))
+    decoded: list[int] = []
+    picture = Photograph.picture
+
+    def noting(photograph: Photograph, shrink: int = 1) -> Picture:
+        decoded.append(shrink)
+        return picture(photograph, shrink)
+
+    monkeypatch.setattr(Photograph, "picture", noting)
+    (face,) = aligner.align(encode(portrait, ".jpg"))
+    assert face.box.width == pytest.approx(face_px, rel=0.1)
+    assert decoded == shrinks
 
 
 def test_the_public_names_are_these_and_all_lead_somewhere() -> None:

@@ -7,6 +7,7 @@ Ray Data's `map_batches` it takes and answers tables, which needs pyarrow.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,9 +50,10 @@ class BulkAligner:
     """`FaceAligner.load` with these arguments, over many photographs at a time.
 
     `threads` photographs are decoded and searched side by side, by default as many as the engine
-    has threads. `detection_px` is how finely faces are searched for, as of `FaceAligner.align`.
-    Nothing about one photograph raises: it becomes the row's error. Raises LoadError and, for too
-    fine a search, ValueError when it is made, DeviceLost later.
+    has threads; each is searched on one, unless `detector` tells. `detection_px` is how finely
+    faces are searched for, as of `FaceAligner.align`. Nothing about one photograph raises: it
+    becomes the row's error. Raises LoadError and, for too fine a search, ValueError when it is
+    made, DeviceLost later.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class BulkAligner:
         detection_px: int | None = None,
     ) -> None:
         self._arguments = (checkpoint, detector, engine, max_faces, threads, detection_px)
+        # One that is searched alone would take threads from those that are decoded beside it.
+        detector = replace(detector, threads=detector.threads or 1)
         self._aligner = FaceAligner.load(checkpoint, detector=detector, engine=engine)
         self._aligner.detector.refuse_too_fine(detection_px)
         self._max_faces, self._detection_px = max_faces, detection_px
@@ -156,7 +160,7 @@ class AlignerOptions(NamedTuple):
         """One of them. Raises as `BulkAligner`."""
         return BulkAligner(
             self.model,
-            DetectorOptions(self.detector, threads=engine.threads),
+            DetectorOptions(self.detector),
             engine,
             self.max_faces,
             detection_px=self.detection_px,

@@ -61,6 +61,12 @@ class Started(NamedTuple):
         self.requests.idle.append(self.request)
         return answers
 
+    def leave(self) -> None:
+        """Wait for its end, whatever comes of it, and let others have it unless it failed."""
+        with suppress(RuntimeError):
+            self.request.wait()
+            self.requests.idle.append(self.request)
+
 
 class OpenVinoEngine:
     """Faces of a batch side by side, each on its share of the threads; a lone one on all of them.
@@ -177,9 +183,8 @@ class OpenVinoPass:
         try:
             yield
         except BaseException:
-            for started in self._started:
-                with suppress(RuntimeError):
-                    started.answers()
+            while self._started:
+                self._started.pop().leave()
             raise
 
 

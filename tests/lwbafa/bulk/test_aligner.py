@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from lwbafa import EngineOptions
-from lwbafa.bulk.aligner import BulkAligner
+from lwbafa import DetectorOptions, EngineOptions
+from lwbafa.bulk.aligner import AlignerOptions, BulkAligner
+from lwbafa.detection import yunet
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,19 @@ def test_boxes_that_are_known_are_taken(aligner: BulkAligner, astronaut_jpeg: by
     for row in aligner.rows([astronaut_jpeg] * 4, wrong):
         assert row["error"]["code"] == "invalid_parameter"
         assert row["error"]["text"].startswith("boxes[0] is not x, y, width, height")
+
+
+def test_each_photograph_is_searched_on_one_thread_whatever_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others are decoded beside it, and the other CPUs may be other actors'."""
+    monkeypatch.setattr(yunet, "granted_cpus", lambda: 4)
+    options = AlignerOptions("lwbafa-lite-300w68", "yunet", 16)
+    aligners = [BulkAligner(engine=EngineOptions(threads=1)), options.aligner()]
+    told = BulkAligner(detector=DetectorOptions(threads=2), engine=EngineOptions(threads=2))
+    searches = [aligner._aligner.detector.detector for aligner in (*aligners, told)]
+    shared = [search._network._of_all for search in searches]  # type: ignore[attr-defined]
+    assert [network is not None for network in shared] == [False, False, True]
 
 
 def test_faces_are_searched_for_as_finely_as_asked(

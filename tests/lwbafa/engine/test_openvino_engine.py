@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -84,6 +85,24 @@ def test_quick_faces_go_together_when_every_stream_has_as_many(
         for i, answer in enumerate(answers):
             assert np.abs(answer.points - alone[i % 8].points).max() * 256 <= 0.01
             assert np.abs(answer.map_values - alone[i % 8].map_values).max() <= 0.001
+
+
+def test_what_a_failed_batch_left_running_is_idle_once(
+    monkeypatch: pytest.MonkeyPatch, crops: list[Pixels]
+) -> None:
+    """There may be no memory even for its answers, which nobody wants; the halves need room."""
+    engine = lite_engine(monkeypatch, quick_s=60)
+    running = engine.begin([crops[i % 8] for i in range(16)], crowded=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino_engine, "split", MagicMock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            running.wait()
+    requests = engine._together
+    assert requests is not None
+    assert len(requests.idle) == 3, "all but the one whose answers had no room"
+    assert running.wait() == []
+    assert len(requests.idle) == 3
+    assert len(engine.align(crops)) == len(crops)
 
 
 def test_faces_that_take_long_have_no_model_for_several(monkeypatch: pytest.MonkeyPatch) -> None:

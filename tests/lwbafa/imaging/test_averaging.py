@@ -25,3 +25,12 @@ def test_what_is_anywhere_stays_there(size: tuple[int, int]) -> None:
     expected = (np.arange(size[0]) + 0.5) / size[0] * 250
     assert seen.shape == (size[1], size[0], 3)
     assert np.abs(seen[0, :, 0] - expected).max() < 250 / size[0] + 1
+
+
+@pytest.mark.parametrize("width", [1923, 3883, 9999])
+def test_what_is_near_an_edge_moves_by_half_a_pixel_at_most(width: int) -> None:
+    for edge in (0.03, 0.97):
+        picture = np.zeros((96, width, 3), np.uint8)
+        picture[:, round(edge * width) :] = 255
+        seen = averaged_down(picture, (960, 8))
+        assert abs(960 - seen[4, :, 0].sum() / 255 - round(edge * width) * 960 / width) < 0.52
