@@ -11,7 +11,6 @@ import pytest
 from lwbafa.checkpoint import Checkpoint
 from lwbafa.engine import openvino_engine
 from lwbafa.engine.openvino_engine import (
-    FACES_TOGETHER,
     OpenVinoEngine,
     Requests,
     Started,
@@ -50,10 +49,12 @@ def test_openvino_reports_to_nobody() -> None:
     assert said == "openvino.tools.ovc.telemetry_stub"
 
 
-def lite_engine(monkeypatch: pytest.MonkeyPatch, quick_s: float) -> OpenVinoEngine:
-    """With two streams; whether its faces are quick does not depend on the machine."""
+def lite_engine(
+    monkeypatch: pytest.MonkeyPatch, quick_s: float, threads: int = 2
+) -> OpenVinoEngine:
+    """A stream a thread; whether its faces are quick does not depend on the machine."""
     monkeypatch.setattr(openvino_engine, "QUICK_S", quick_s)
-    return create("openvino-int8", Checkpoint.load(LITE), threads=2)
+    return create("openvino-int8", Checkpoint.load(LITE), threads)
 
 
 def noted(monkeypatch: pytest.MonkeyPatch, requests: Requests) -> list[int]:
@@ -80,7 +81,7 @@ def test_quick_faces_go_together_when_every_stream_has_as_many(
         with monkeypatch.context() as patched:
             given = noted(patched, requests)
             answers = engine.align([crops[i % 8] for i in range(count)])
-        assert given == [FACES_TOGETHER] * groups
+        assert given == [4] * groups
         assert len(answers) == count
         for i, answer in enumerate(answers):
             assert np.abs(answer.points - alone[i % 8].points).max() * 256 <= 0.01
@@ -103,6 +104,17 @@ def test_what_a_failed_batch_left_running_is_idle_once(
     assert running.wait() == []
     assert len(requests.idle) == 3
     assert len(engine.align(crops)) == len(crops)
+
+
+@pytest.mark.parametrize(("threads", "each"), [(1, 4), (3, 2), (4, 2)])
+def test_a_batch_of_eight_is_a_round_of_all_streams(
+    monkeypatch: pytest.MonkeyPatch, crops: list[Pixels], threads: int, each: int
+) -> None:
+    engine = lite_engine(monkeypatch, quick_s=60, threads=threads)
+    assert engine._together is not None
+    given = noted(monkeypatch, engine._together)
+    engine.align(crops)
+    assert given == [each] * (8 // each // threads * threads)
 
 
 def test_faces_that_take_long_have_no_model_for_several(monkeypatch: pytest.MonkeyPatch) -> None:
