@@ -1,6 +1,7 @@
 """What the commands that measure promises share: their options, and a family's measuring."""
 
 import time
+import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import click
 
 from proof.harness import ROOT
 from proof.promises.promises import (
-    ENDS_A_FAMILY,
     Family,
     Plan,
     Promise,
@@ -40,7 +40,8 @@ def measured(name: str, run: Callable[[], list[Promise]], plan: Plan) -> Family:
     started = time.monotonic()
     try:
         promises = run()
-    except ENDS_A_FAMILY as error:
+    except Exception as error:
+        traceback.print_exc()
         promises = not_measured(error)
     family = Family(name, time.monotonic() - started, promises)
     print(as_markdown([family], plan), flush=True)

@@ -1,7 +1,6 @@
 """What was promised, what was measured, and whether it was kept: as a table and as JSON."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,9 +23,6 @@ MARKDOWN = TableFormat(
     with_header_hide=None,
 )
 """tabulate's own format for GitHub, its dashes kept off the bars."""
-
-ENDS_A_FAMILY = (RuntimeError, OSError, LookupError, subprocess.SubprocessError)
-"""What a family may raise that cannot go on: a miss of its own, after which the next goes on."""
 
 TABLE_BEGIN, TABLE_END = "<!-- chaos -->", "<!-- /chaos -->"
 
@@ -125,7 +121,7 @@ def as_markdown(families: Sequence[Family], plan: Plan) -> str:
 
 def not_measured(error: Exception) -> list[Promise]:
     """What stands for a family that could not go on."""
-    return [Promise("to be measured", "", f"{error}", False)]
+    return [Promise("to be measured", "", f"{type(error).__name__}: {error}", False)]
 
 
 def conclude(families: Sequence[Family], plan: Plan, path: Path) -> NoReturn:

@@ -118,5 +118,5 @@ def test_a_family_that_cannot_go_on_is_missed_and_the_next_is_measured(
     assert ran.exit_code == 1, ran.output
     fuzz, faults = json.loads(out.read_text())["families"]
     assert fuzz["promises"][0]["verdict"] == "MISSED"
-    assert fuzz["promises"][0]["measured"] == "the service is gone"
+    assert fuzz["promises"][0]["measured"] == "ConnectionRefusedError: the service is gone"
     assert faults["promises"][0]["verdict"] == "kept"
