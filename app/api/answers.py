@@ -5,7 +5,7 @@ from collections.abc import Hashable
 import numpy as np
 from numpy.typing import NDArray
 
-from app.api.face_details import details, normalized, rounded_score
+from app.api.face_details import details, normalized, rounded_scores
 from app.api.schemas import (
     BoundaryOut,
     Box,
@@ -64,6 +64,7 @@ def _face(face: AlignedFace, photograph: Photograph, query: FaceQuery, chip: Pix
     frame = query.frame
     points = photograph.points_from_upright(face.landmarks, frame)
     box = photograph.box_from_upright(face.box, frame)
+    mean, *scores = rounded_scores(np.append(face.score, face.scores))
     answer = Face(
         box=FaceBoxOut(
             **_box(box).model_dump(),
@@ -71,10 +72,10 @@ def _face(face: AlignedFace, photograph: Photograph, query: FaceQuery, chip: Pix
             score=None if face.box_score is None else round(face.box_score, 4),
             source="caller" if face.box_score is None else "detector",
         ),
-        score=rounded_score(face.score),
+        score=mean,
         landmarks=[
-            Landmark(x=round(x, 3), y=round(y, 3), score=rounded_score(score))
-            for (x, y), score in zip(points.tolist(), face.scores, strict=True)
+            Landmark(x=x, y=y, score=score)
+            for (x, y), score in zip(points.round(3).tolist(), scores, strict=True)
         ],
         **details(face, photograph, query, chip),
     )

@@ -1,10 +1,12 @@
 """What an answer tells of a face beside its points, if it is asked for."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from app.api.schemas import Chip, Face, FacePose, FaceQuality, FaceQuery, Mask, Openings
 from lwbafa.face import AlignedFace
@@ -37,13 +39,14 @@ def details(
     if query.mask:
         asked["mask"] = _mask(face, photograph, query.frame)
     if query.map_values:
-        asked["map_values"] = [rounded_score(value) for value in face.map_values]
+        asked["map_values"] = rounded_scores(face.map_values)
     return asked
 
 
-def rounded_score(value: float) -> float | None:
-    """Four digits of a score or a map value; None for one that is not defined."""
-    return None if np.isnan(value) else round(float(value), 4)
+def rounded_scores(values: NDArray[np.float32]) -> list[float | None]:
+    """Four digits of scores or map values; None for those that are not defined."""
+    rounded: list[float] = np.round(values.astype(float), 4).tolist()
+    return [None if math.isnan(value) else value for value in rounded]
 
 
 def _told(measure: Callable[[], Measure]) -> Measure | None:
