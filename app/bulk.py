@@ -60,8 +60,8 @@ def run(
     if out is not None and any(source.path.absolute() == out.absolute() for source in sources):
         raise click.UsageError(f"{out} is one of the sources: --out would replace it")
     part_path = _part_path(out, format_name)
-    if out is None and not part_path.exists():
-        _refuse_to_overwrite(sources)
+    if write is None and not part_path.exists():
+        _refuse_to_overwrite(sources, out)
     detector = _detector_name(url, key, detector)
     with closing(
         in_process(model or DEFAULT_MODEL, detector, max_faces, detection_px)
@@ -196,9 +196,17 @@ def _part_path(out: Path | None, format_name: str) -> Path:
     return out / "lwbafa-align.part" if format_name == "pts" else out.with_name(f"{out.name}.part")
 
 
-def _refuse_to_overwrite(sources: Iterable[Source]) -> None:
-    """Annotations that somebody made lie beside pictures under the same names."""
-    for path in already_there(list(sources)):
+def _refuse_to_overwrite(sources: Iterable[Source], out: Path | None) -> None:
+    """Annotations that somebody made lie beside pictures under the same names.
+
+    Beside them is also where a folder leads that holds the pictures themselves.
+    """
+    beside = [
+        source
+        for source in sources
+        if out is None or (out / source.place).parent.resolve() == source.path.parent.resolve()
+    ]
+    for path in already_there(beside):
         raise click.UsageError(f"{path} is there already: name another folder with --out")
 
 

@@ -1,6 +1,7 @@
 """`lwbafa align` and `lwbafa models` as they are called."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -200,6 +201,43 @@ def test_annotations_of_a_further_face_are_left_alone(folder: Path) -> None:
     ended = lwbafa("align", folder, "--format", "pts")
     assert ended.exit_code == 2
     assert "face.face2.pts is there already" in ended.stderr
+
+
+def test_annotations_are_left_alone_where_out_is_the_pictures_own_folder(folder: Path) -> None:
+    (folder / "deep" / "face.pts").write_text("by hand")
+    ended = lwbafa("align", folder, "--out", folder.parent / "other" / ".." / "in")
+    assert ended.exit_code == 2
+    assert "face.pts is there already" in ended.stderr
+    assert (folder / "deep" / "face.pts").read_text() == "by hand"
+    assert lwbafa("align", folder, "--out", folder.parent / "out", "--model", LITE).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--out", "--draw"])
+def test_a_result_takes_the_place_of_no_pipe_and_no_file(option: str, folder: Path) -> None:
+    pipe, file = folder.parent / "pipe", folder.parent / "file"
+    os.mkfifo(pipe)
+    file.write_text("by hand")
+    to = {"--out": folder.parent / "out.csv", "--model": LITE}
+    for place, says in [
+        (pipe, "is neither a file nor a folder"),
+        (file / "x.csv", f"would lie below {file}, which is a file"),
+        ("", "'' names nothing to write"),
+        ("-", "'-' names nothing to write"),
+    ]:
+        arguments = [text for pair in (to | {option: place}).items() for text in pair]
+        ended = lwbafa("align", folder, "--format", "csv", *arguments)
+        assert ended.exit_code == 2, place
+        assert says in ended.stderr
+    assert pipe.is_fifo()
+    assert file.read_text() == "by hand"
+
+
+def test_a_place_that_cannot_be_looked_at_is_a_2_with_one_line(folder: Path) -> None:
+    long = folder.parent / ("x" * 300)
+    for option, value in [("--out", f"{long}.csv"), ("--model", long)]:
+        ended = lwbafa("align", folder, "--out", folder.parent / "out.csv", option, value)
+        assert ended.exit_code == 2
+        assert "File name too long" in ended.stderr
 
 
 def test_a_picture_named_as_anothers_second_face_keeps_a_file_of_its_own(
