@@ -33,6 +33,9 @@ REQUESTS_AT_A_TIME = 8
 
 MOST_NAMED_FAILURES = 20
 
+LEAST_SHARE_OF_FRAMES = 0.99
+"""Of those that a video says it has, which some formats only guess: fewer are worth a line."""
+
 
 def run(
     named: tuple[str, ...],
@@ -112,7 +115,8 @@ def _align(
     sources: list[Source], align: Align, part: PartFile, workers: int, draw: Path | None
 ) -> None:
     """The run, with its progress and its failures on standard error."""
-    total = sum(frame_count(source.path) if source.is_video else 1 for source in sources)
+    videos = {source.name: frame_count(source.path) for source in sources if source.is_video}
+    total = len(sources) - len(videos) + sum(videos.values())
     failures: list[Row] = []
     begun, new = time.monotonic(), 0
 
@@ -133,6 +137,10 @@ def _align(
 
         align_all(sources, align, part, workers=workers, draw=draw, on_row=on_row)
     _name(failures)
+    for name, count in videos.items():
+        read = len(part.frames_of(name))
+        if 0 < read < LEAST_SHARE_OF_FRAMES * count:
+            click.echo(f"{name}: only {read} of its {count} frames could be read", err=True)
 
 
 def _counted(rows: Iterable[Row], done: Counter[str]) -> Iterator[Row]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -66,6 +67,22 @@ def test_a_file_that_fails_is_named_and_the_status_is_1(folder: Path) -> None:
         "deep/face.pts",
         "face.pts",
     ]
+
+
+def test_a_video_that_breaks_off_says_how_much_of_it_was_read(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.avi", tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 7.13, (160, 120))
+    for grey in range(20):
+        writer.write(np.full((120, 160, 3), 5 * grey, np.uint8))
+    writer.release()
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    out = tmp_path / "out.jsonl"
+    ended = lwbafa("align", whole, cut, "--out", out, "--model", LITE)
+    assert ended.exit_code == 0, ended.stderr
+    read = sum(Path(row["file"]) == cut for row in rows(out))
+    assert 0 < read < 20
+    assert f"{cut}: only {read} of its 20 frames could be read" in ended.stderr
+    assert f"{whole}:" not in ended.stderr
 
 
 def test_a_run_that_is_killed_goes_on(folder: Path, astronaut: Pixels) -> None:
