@@ -156,6 +156,11 @@ def test_a_service_aligns_as_the_library_does(folder: Path) -> None:
         refused = lwbafa("align", folder, "--out", "x.csv", "--url", url)
         assert refused.exit_code == 2
         assert "api_key_missing" in refused.stderr
+        too_fine = ["--detection-px", 3841, "--url", url, "--key", key]
+        refused = lwbafa("align", folder, "--out", there, *too_fine)
+        assert refused.exit_code == 2
+        assert "detection_px: at most 3840" in refused.stderr
+        assert not there.exists()
         options = ["--url", url, "--key", key, "--draw", folder.parent / "drawn"]
         ended = lwbafa("align", folder, "--out", there, *options)
         assert ended.exit_code == 1, ended.stderr
