@@ -37,7 +37,8 @@ class _Result(click.Path):
             self.fail(str(error), param, ctx)
         if not above.is_dir():
             self.fail(f"{path} would lie below {above}, which is a file.", param, ctx)
-        return path
+        # What a link leads to is replaced, not the link: of a shell's `>`, that is /dev/stdout.
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _named(ctx: click.Context | None, param: click.Parameter | None, value: str) -> str:

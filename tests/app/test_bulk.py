@@ -254,6 +254,16 @@ def test_a_result_takes_the_place_of_no_pipe_and_no_file(option: str, folder: Pa
     assert file.read_text() == "by hand"
 
 
+def test_a_result_is_written_to_where_a_link_leads(folder: Path) -> None:
+    link, file = folder.parent / "link.csv", folder.parent / "deep" / "file.csv"
+    link.symlink_to(file)
+    for _ in range(2):
+        assert lwbafa("align", folder, "--out", link, "--model", LITE).exit_code == 0
+        assert link.is_symlink()
+        assert file.read_text().startswith("file,frame")
+        file.write_text("older")
+
+
 def test_a_place_that_cannot_be_looked_at_is_a_2_with_one_line(folder: Path) -> None:
     long = folder.parent / ("x" * 300)
     for option, value in [("--out", f"{long}.csv"), ("--model", long)]:
