@@ -33,6 +33,9 @@ REQUESTS_AT_A_TIME = 8
 
 MOST_NAMED_FAILURES = 20
 
+LEAST_SHARE_OF_FRAMES = 0.99
+"""Of those that a video says it has, which some formats only guess: fewer are worth a line."""
+
 
 def run(
     named: tuple[str, ...],
@@ -60,8 +63,8 @@ def run(
     if out is not None and any(source.path.absolute() == out.absolute() for source in sources):
         raise click.UsageError(f"{out} is one of the sources: --out would replace it")
     part_path = _part_path(out, format_name)
-    if out is None and not part_path.exists():
-        _refuse_to_overwrite(sources)
+    if write is None and not part_path.exists():
+        _refuse_to_overwrite(sources, out)
     detector = _detector_name(url, key, detector)
     with closing(
         in_process(model or DEFAULT_MODEL, detector, max_faces, detection_px)
@@ -112,7 +115,8 @@ def _align(
     sources: list[Source], align: Align, part: PartFile, workers: int, draw: Path | None
 ) -> None:
     """The run, with its progress and its failures on standard error."""
-    total = sum(frame_count(source.path) if source.is_video else 1 for source in sources)
+    videos = {source.name: frame_count(source.path) for source in sources if source.is_video}
+    total = len(sources) - len(videos) + sum(videos.values())
     failures: list[Row] = []
     begun, new = time.monotonic(), 0
 
@@ -133,6 +137,10 @@ def _align(
 
         align_all(sources, align, part, workers=workers, draw=draw, on_row=on_row)
     _name(failures)
+    for name, count in videos.items():
+        read = len(part.frames_of(name))
+        if 0 < read < LEAST_SHARE_OF_FRAMES * count:
+            click.echo(f"{name}: only {read} of its {count} frames could be read", err=True)
 
 
 def _counted(rows: Iterable[Row], done: Counter[str]) -> Iterator[Row]:
@@ -196,9 +204,17 @@ def _part_path(out: Path | None, format_name: str) -> Path:
     return out / "lwbafa-align.part" if format_name == "pts" else out.with_name(f"{out.name}.part")
 
 
-def _refuse_to_overwrite(sources: Iterable[Source]) -> None:
-    """Annotations that somebody made lie beside pictures under the same names."""
-    for path in already_there(list(sources)):
+def _refuse_to_overwrite(sources: Iterable[Source], out: Path | None) -> None:
+    """Annotations that somebody made lie beside pictures under the same names.
+
+    Beside them is also where a folder leads that holds the pictures themselves.
+    """
+    beside = [
+        source
+        for source in sources
+        if out is None or (out / source.place).parent.resolve() == source.path.parent.resolve()
+    ]
+    for path in already_there(beside):
         raise click.UsageError(f"{path} is there already: name another folder with --out")
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+import numpy as np
 
 from lwbafa.aligner import FaceAligner
 from lwbafa.bulk.rows import Align, Answer
@@ -83,6 +84,14 @@ def by_service(
         client.close()
         known = ", ".join(model for model in models if models[model].markup in MARKUPS)
         raise click.UsageError(f"{url} has no model {name} that is known here but: {known}")
+
+    if detection_px is not None:
+        # Any picture would be refused for one that is too fine, and a run of refusals is no result.
+        try:
+            client.answer(np.zeros((64, 64, 3), np.uint8), model=name, detection_px=detection_px)
+        except (NoAnswer, ServiceError) as error:
+            client.close()
+            raise click.UsageError(f"{url}: {error}") from error
 
     def align(image: bytes | Pixels) -> Answer:
         with _stopping(client, url):

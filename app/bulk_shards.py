@@ -65,11 +65,12 @@ def run(
     except ModuleNotFoundError as error:
         raise click.UsageError("bulk needs pyarrow: pip install 'lwbafa[parquet]'") from error
     out = store.absolute(out)
-    # A folder is the same for all processes, wherever they were started; a name stays one.
     model = model or DEFAULT_MODEL
-    model = str(Path(model).absolute()) if Path(model).is_dir() else model
     try:
-        manifest = Checkpoint.load(checkpoint_folder(model)).manifest
+        folder = checkpoint_folder(model)
+        # A folder is the same for all processes, wherever they were started; a name stays one.
+        model = str(folder.absolute()) if folder == Path(model) else model
+        manifest = Checkpoint.load(folder).manifest
         # Before there is a plan, which would hold the run to a wrong name or number.
         refuse_too_fine(create_detector(DetectorOptions(detector)), detection_px)
         settings: dict[str, str | int | list[str]] = {

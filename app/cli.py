@@ -12,6 +12,42 @@ from app.keys import new_key
 from lwbafa.errors import LwbafaError
 
 
+class _Result(click.Path):
+    """Where a result goes: a name, at which no device and no pipe stands, nor a file above it.
+
+    A result is written aside and renamed, so it would take the place of what stands there.
+    """
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        _named(ctx, param, str(value))
+        path = Path(str(super().convert(value, param, ctx)))
+        try:
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                self.fail(f"{path} is neither a file nor a folder.", param, ctx)
+            above = next(folder for folder in path.absolute().parents if folder.exists())
+        except OSError as error:
+            self.fail(str(error), param, ctx)
+        if not above.is_dir():
+            self.fail(f"{path} would lie below {above}, which is a file.", param, ctx)
+        # What a link leads to is replaced, not the link: of a shell's `>`, that is /dev/stdout.
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _named(ctx: click.Context | None, param: click.Parameter | None, value: str) -> str:
+    """A name as it is; an unset variable's is empty, and `-` is no file to go on with."""
+    if value in ("", "-"):
+        raise click.BadParameter(f"{value!r} names nothing to write.", ctx, param)
+    return value
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Facial landmarks in named groups, each scored, for every face in a photograph."""
@@ -35,7 +71,7 @@ def serve() -> None:
 @click.option(
     "--onnx",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_Result(dir_okay=False),
     required=True,
     help="File to write.",
 )
@@ -68,7 +104,7 @@ def export(path: Path, checkpoint: str) -> None:
 
 @main.command()
 @click.argument("sources", metavar="SRC…", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="File of the result; folder of .pts")
+@click.option("--out", type=_Result(), help="File of the result; folder of .pts")
 @click.option(
     "--format",
     "format_name",
@@ -96,7 +132,7 @@ def export(path: Path, checkpoint: str) -> None:
 )
 @click.option("--url", help="Address of a running service that aligns, instead of this process")
 @click.option("--key", help="Its API key")
-@click.option("--draw", type=click.Path(path_type=Path), help="Folder of the pictures, drawn over")
+@click.option("--draw", type=_Result(file_okay=False), help="Folder of the pictures, drawn over")
 def align(sources: tuple[str, ...], **options: Any) -> None:
     """Align the faces of files, folders, globs and videos.
 
@@ -110,7 +146,12 @@ def align(sources: tuple[str, ...], **options: Any) -> None:
 
 @main.command()
 @click.argument("sources", metavar="SRC…", nargs=-1, required=True)
-@click.option("--out", required=True, help="Folder of the run: its plan, its parts, its marks")
+@click.option(
+    "--out",
+    required=True,
+    callback=_named,
+    help="Folder of the run: its plan, its parts, its marks",
+)
 @click.option("--model", help="Checkpoint by its name, or its folder")
 @click.option("--detector", default="yunet", show_default=True, help="What finds the faces")
 @click.option(

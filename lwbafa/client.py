@@ -5,6 +5,7 @@ Both do the same: an `Exchange` says what to send and what an answer means, they
 
 import asyncio
 import json
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -44,6 +45,8 @@ class _Base:
             raise ValueError(f"{url!r} is no address: {error}") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise ValueError(f"the service's address begins with http:// or https://, not {url!r}")
+        if api_key and not re.fullmatch("[!-~]+", api_key):  # not quoted: errors are logged
+            raise ValueError("the api_key holds a space, an end of line or what is no ASCII")
         if not 0 < timeout_s <= TIMEOUT_MAX:
             raise ValueError(f"timeout_s is a number of seconds above 0, not {timeout_s}")
         self._timeout_s = timeout_s
@@ -80,7 +83,7 @@ class Client(_Base):
 
     Connections are kept and used again. `timeout_s` is for one call, with all its attempts: what
     the service refuses for now (429, 503) is asked again when its `Retry-After` says so. Raises
-    ValueError for an address or a time that is none.
+    ValueError for an address, a key or a time that is none.
     """
 
     def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 30.0) -> None:

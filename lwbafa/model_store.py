@@ -14,8 +14,12 @@ def checkpoint_folder(name: str | Path) -> Path:
     Raises LoadError if there is no such folder.
     """
     path = Path(name)
-    folder = path if path.is_dir() else MODEL_STORE / path
-    if not folder.is_dir():
+    try:
+        folder = path if path.is_dir() else MODEL_STORE / path
+        there_is = folder.is_dir()
+    except OSError as error:  # a name that is too long, a path that may not be looked at
+        raise LoadError(f"there is no checkpoint {name}: {error.strerror}") from error
+    if not there_is:
         there = ", ".join(checkpoint_names())
         raise LoadError(f"there is no checkpoint {name}; by name there are: {there}")
     return folder

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, NamedTuple, Self, TypeVar
 
-from pydantic import ValidationError
+from fastapi import Header
+from pydantic import Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from app.api.problems import explain
 from app.api.schemas import BOXES, AlignQuery, FaceQuery
-from app.errors import InvalidParameter
+from app.errors import CallerDeadlineExceeded, DeadlineExceeded, InvalidParameter, RequestError
 from app.models import LoadedModel
 from app.service import Service
 from lwbafa.types import FaceBox
@@ -16,6 +18,32 @@ from lwbafa.types import FaceBox
 Pairs = Sequence[tuple[str, str]]
 
 Query = TypeVar("Query", bound=FaceQuery)
+
+DeadlineMs = Annotated[
+    Annotated[int, Field(ge=1)] | SkipJsonSchema[None],
+    Header(
+        alias="X-Deadline-Ms",
+        description="Longest time between the received body and the answer, where shorter than "
+        "the service's own",
+    ),
+]
+
+
+class Deadline(NamedTuple):
+    """How long an answer may take, and whether it is the caller who wants it so soon."""
+
+    seconds: float
+    callers: bool
+
+    @classmethod
+    def of(cls, caller_ms: int | None, service_ms: int) -> Self:
+        """The shorter of both."""
+        ms = service_ms if caller_ms is None else min(caller_ms, service_ms)
+        return cls(ms / 1000, ms < service_ms)
+
+    def exceeded(self, detail: str) -> RequestError:
+        """The refusal of what came too late."""
+        return (CallerDeadlineExceeded if self.callers else DeadlineExceeded)(detail)
 
 
 def refuse_repeated(parameters: Pairs) -> None:

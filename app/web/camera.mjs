@@ -49,15 +49,16 @@ export class Camera {
     this.#release();
   }
 
-  /** What the camera sees now, as a JPEG; by default no larger than is quick to send. */
-  frame(longest = LONGEST_SIDE) {
+  /** A JPEG of what the camera sees, by default quick to send, and its width. */
+  async frame(longest = LONGEST_SIDE) {
     const { videoWidth: width, videoHeight: height } = this.#video;
     const scale = Math.min(1, longest / Math.max(width, height));
     const canvas = document.createElement("canvas");
     canvas.width = Math.round(width * scale);
     canvas.height = Math.round(height * scale);
     canvas.getContext("2d").drawImage(this.#video, 0, 0, canvas.width, canvas.height);
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
+    return [blob, canvas.width];
   }
 
   #fail(error) {
@@ -79,8 +80,8 @@ export class Camera {
         await sleep(200, signal); // who looks elsewhere is not photographed
         continue;
       }
-      const blob = await this.frame();
-      const { boxes } = tracker;
+      const [blob, width] = await this.frame();
+      const boxes = tracker.boxesFor(width);
       const grabbed = performance.now();
       try {
         const { answer, text, path } = await this.align(blob, boxes, signal);

@@ -109,10 +109,13 @@ export function boxAround(landmarks, groups) {
 /** Which boxes the next frame of the camera is sent with. */
 export class Tracker {
   #boxes = null;
+  #width;
   #since = 0;
 
-  /** Boxes to align, or null: look for faces. */
-  get boxes() {
+  /** Boxes for a frame so wide, or null: look for faces. */
+  boxesFor(width) {
+    if (width !== this.#width) this.forget(); // a telephone was turned
+    this.#width = width;
     return this.#boxes;
   }
 

@@ -180,7 +180,7 @@ $("camera").addEventListener("click", async () => {
 });
 
 $("shoot").addEventListener("click", async () => {
-  const blob = await camera.frame(Infinity);
+  const [blob] = await camera.frame(Infinity);
   take(blob, "photograph.jpg");
   $("camera").focus(); // the button pressed is gone
 });

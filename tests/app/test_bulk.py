@@ -1,6 +1,7 @@
 """`lwbafa align` and `lwbafa models` as they are called."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -65,6 +67,22 @@ def test_a_file_that_fails_is_named_and_the_status_is_1(folder: Path) -> None:
         "deep/face.pts",
         "face.pts",
     ]
+
+
+def test_a_video_that_breaks_off_says_how_much_of_it_was_read(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.avi", tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 7.13, (160, 120))
+    for grey in range(20):
+        writer.write(np.full((120, 160, 3), 5 * grey, np.uint8))
+    writer.release()
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    out = tmp_path / "out.jsonl"
+    ended = lwbafa("align", whole, cut, "--out", out, "--model", LITE)
+    assert ended.exit_code == 0, ended.stderr
+    read = sum(Path(row["file"]) == cut for row in rows(out))
+    assert 0 < read < 20
+    assert f"{cut}: only {read} of its 20 frames could be read" in ended.stderr
+    assert f"{whole}:" not in ended.stderr
 
 
 def test_a_run_that_is_killed_goes_on(folder: Path, astronaut: Pixels) -> None:
@@ -138,6 +156,11 @@ def test_a_service_aligns_as_the_library_does(folder: Path) -> None:
         refused = lwbafa("align", folder, "--out", "x.csv", "--url", url)
         assert refused.exit_code == 2
         assert "api_key_missing" in refused.stderr
+        too_fine = ["--detection-px", 3841, "--url", url, "--key", key]
+        refused = lwbafa("align", folder, "--out", there, *too_fine)
+        assert refused.exit_code == 2
+        assert "detection_px: at most 3840" in refused.stderr
+        assert not there.exists()
         options = ["--url", url, "--key", key, "--draw", folder.parent / "drawn"]
         ended = lwbafa("align", folder, "--out", there, *options)
         assert ended.exit_code == 1, ended.stderr
@@ -200,6 +223,53 @@ def test_annotations_of_a_further_face_are_left_alone(folder: Path) -> None:
     ended = lwbafa("align", folder, "--format", "pts")
     assert ended.exit_code == 2
     assert "face.face2.pts is there already" in ended.stderr
+
+
+def test_annotations_are_left_alone_where_out_is_the_pictures_own_folder(folder: Path) -> None:
+    (folder / "deep" / "face.pts").write_text("by hand")
+    ended = lwbafa("align", folder, "--out", folder.parent / "other" / ".." / "in")
+    assert ended.exit_code == 2
+    assert "face.pts is there already" in ended.stderr
+    assert (folder / "deep" / "face.pts").read_text() == "by hand"
+    assert lwbafa("align", folder, "--out", folder.parent / "out", "--model", LITE).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--out", "--draw"])
+def test_a_result_takes_the_place_of_no_pipe_and_no_file(option: str, folder: Path) -> None:
+    pipe, file = folder.parent / "pipe", folder.parent / "file"
+    os.mkfifo(pipe)
+    file.write_text("by hand")
+    to = {"--out": folder.parent / "out.csv", "--model": LITE}
+    for place, says in [
+        (pipe, "is neither a file nor a folder"),
+        (file / "x.csv", f"would lie below {file}, which is a file"),
+        ("", "'' names nothing to write"),
+        ("-", "'-' names nothing to write"),
+    ]:
+        arguments = [text for pair in (to | {option: place}).items() for text in pair]
+        ended = lwbafa("align", folder, "--format", "csv", *arguments)
+        assert ended.exit_code == 2, place
+        assert says in ended.stderr
+    assert pipe.is_fifo()
+    assert file.read_text() == "by hand"
+
+
+def test_a_result_is_written_to_where_a_link_leads(folder: Path) -> None:
+    link, file = folder.parent / "link.csv", folder.parent / "deep" / "file.csv"
+    link.symlink_to(file)
+    for _ in range(2):
+        assert lwbafa("align", folder, "--out", link, "--model", LITE).exit_code == 0
+        assert link.is_symlink()
+        assert file.read_text().startswith("file,frame")
+        file.write_text("older")
+
+
+def test_a_place_that_cannot_be_looked_at_is_a_2_with_one_line(folder: Path) -> None:
+    long = folder.parent / ("x" * 300)
+    for option, value in [("--out", f"{long}.csv"), ("--model", long)]:
+        ended = lwbafa("align", folder, "--out", folder.parent / "out.csv", option, value)
+        assert ended.exit_code == 2
+        assert "File name too long" in ended.stderr
 
 
 def test_a_picture_named_as_anothers_second_face_keeps_a_file_of_its_own(

@@ -84,6 +84,7 @@ def test_ranks_share_the_shards(folder: Path) -> None:
         ([".", "--rank", 1], "--rank is one of 0 to 0"),
         ([".", "--world", 2, "--address", "auto"], "are for runs without --address"),
         ([".", "--model", "other"], "there is no checkpoint other"),
+        ([".", "--model", "x" * 300], "File name too long"),
         (["docs/astronaut.png", "--address", "auto"], "pip install 'lwbafa[ray]'"),
         (["nowhere://x"], "nowhere"),
         ([".", "--address", "auto", "--actors", 0, 3], "0 is not in the range x>=1"),
@@ -104,6 +105,14 @@ def test_a_wrong_call_is_a_2_with_one_line(
     assert says in ended.stderr.splitlines()[-1]
     if "docs/astronaut.png" not in arguments:  # which the right call goes on with
         assert not (tmp_path / "out").exists()
+
+
+def test_an_unset_name_is_not_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = lwbafa(ROOT / "docs", "--out", "")
+    assert ended.exit_code == 2
+    assert "'' names nothing to write" in ended.stderr
+    assert not [*tmp_path.iterdir()]
 
 
 def test_faces_are_searched_for_as_finely_as_asked(

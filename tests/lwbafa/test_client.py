@@ -390,6 +390,13 @@ def test_nobody_there_and_no_address_are_said() -> None:
     Client("HTTP://127.0.0.1").close()
 
 
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", "schlüssel"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(key: str) -> None:
+    with pytest.raises(ValueError, match="api_key holds") as refused:
+        Client("http://127.0.0.1:8000", key).models()
+    assert key.strip() not in str(refused.value)
+
+
 async def test_the_async_client_meets_the_same_answers() -> None:
     def busy(http: BaseHTTPRequestHandler, number: int) -> None:
         send(http, *((200, GOOD) if number else (429, PROBLEM.encode())), Retry_After="0")

@@ -5,23 +5,18 @@ import time
 from functools import partial
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from app.api import answers
 from app.api.accept import JSON, preferred
 from app.api.disconnects import unless_disconnected
 from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
-from app.api.parameters import chosen, refuse_repeated, with_fields
+from app.api.parameters import Deadline, DeadlineMs, chosen, refuse_repeated, with_fields
 from app.api.schemas import AlignQuery, AlignResponse
 from app.api.svg import drawing
 from app.api.upload import ACCEPTED_TYPES, FORM, UploadMemory, in_time, read_upload
-from app.errors import (
-    CallerDeadlineExceeded,
-    DeadlineExceeded,
-)
+from app.errors import DeadlineExceeded
 from app.pipeline import AlignRequest
 from app.service import Service
 from lwbafa.timings import Timings
@@ -111,14 +106,7 @@ EXAMPLE_ANSWER = {
 async def align(
     request: Request,
     query: Annotated[AlignQuery, Query()],
-    deadline_ms: Annotated[
-        Annotated[int, Field(ge=1)] | SkipJsonSchema[None],
-        Header(
-            alias="X-Deadline-Ms",
-            description="Longest time between the received body and the answer, where shorter than "
-            "the service's own",
-        ),
-    ] = None,
+    deadline_ms: DeadlineMs = None,
 ) -> Response:
     """Find and align the faces of one uploaded photograph; nothing of it is kept."""
     service: Service = request.app.state.service
@@ -126,8 +114,8 @@ async def align(
     refuse_repeated(request.query_params.multi_items())
     model, boxes = chosen(query, service)
     timings = Timings()
-    limit_ms = service.settings.request_deadline_ms
-    seconds = min(deadline_ms or limit_ms, limit_ms) / 1000
+    deadline = Deadline.of(deadline_ms, service.settings.request_deadline_ms)
+    seconds = deadline.seconds
     service.refuse_if_late(model, seconds)  # again, now that the caller's own deadline is known
     async with service.intake.tracked():
         with memory.upload() as take:
@@ -154,9 +142,7 @@ async def align(
                 try:
                     return await _answer_in_time(request, wanted, query, service, seconds)
                 except DeadlineExceeded as error:
-                    if deadline_ms is None or deadline_ms >= limit_ms:
-                        raise
-                    raise CallerDeadlineExceeded(error.detail) from error
+                    raise deadline.exceeded(error.detail) from error
 
 
 (ROUTE,) = (route for route in router.routes if isinstance(route, APIRoute))

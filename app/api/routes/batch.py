@@ -18,7 +18,13 @@ from app.api import answers
 from app.api.accept import JSON, preferred
 from app.api.disconnects import unless_disconnected
 from app.api.openapi import COMMON_ERRORS, form_fields, problem_responses, route_errors
-from app.api.parameters import chosen_model, refuse_repeated, with_fields
+from app.api.parameters import (
+    Deadline,
+    DeadlineMs,
+    chosen_model,
+    refuse_repeated,
+    with_fields,
+)
 from app.api.schemas import BatchItem, BatchResponse, FaceQuery, ItemError
 from app.api.upload import FORM, NamedImage, UploadMemory, in_time, read_uploads
 from app.errors import (
@@ -66,15 +72,17 @@ FORM_SCHEMA = {
         "requestBody": {"required": True, "content": {FORM: {"schema": FORM_SCHEMA}}},
     },
 )
-async def align_batch(request: Request, query: Annotated[FaceQuery, Query()]) -> Response:
+async def align_batch(
+    request: Request, query: Annotated[FaceQuery, Query()], deadline_ms: DeadlineMs = None
+) -> Response:
     """Find and align the faces of several photographs; nothing of them is kept."""
     service: Service = request.app.state.service
     memory: UploadMemory = request.app.state.upload_memory
     settings = service.settings
     refuse_repeated(request.query_params.multi_items())
-    seconds = settings.request_deadline_ms / 1000
+    deadline = Deadline.of(deadline_ms, settings.request_deadline_ms)
     model = chosen_model(query, service)
-    service.refuse_if_late(model, seconds)
+    service.refuse_if_late(model, deadline.seconds)
     async with AsyncExitStack() as held:
         await held.enter_async_context(service.intake.tracked())
         take = held.enter_context(memory.upload())
@@ -84,7 +92,7 @@ async def align_batch(request: Request, query: Annotated[FaceQuery, Query()]) ->
             query = with_fields(query, uploads.fields)
             model = chosen_model(query, service)
         held.enter_context(service.intake.place())
-        batch = _Batch(service, model, query, uploads.images, time.monotonic() + seconds)
+        batch = _Batch(service, model, query, uploads.images, deadline)
         if preferred(request.headers.get("accept", ""), (JSON, NDJSON)) == NDJSON:
             return _Lines(batch.items(), held.pop_all())
         images = await unless_disconnected(request, batch.all_items())
@@ -131,10 +139,11 @@ class _Batch:
         model: LoadedModel,
         query: FaceQuery,
         images: Sequence[NamedImage],
-        deadline: float,
+        deadline: Deadline,
     ) -> None:
         self._service, self._model, self._query, self._images = service, model, query, images
-        self._deadline = deadline
+        self._wanted = deadline
+        self._deadline = time.monotonic() + deadline.seconds
         self._max_faces = min(query.max_faces, service.settings.max_request_faces)
         self._trying, self._ended, self._once_more = 0, asyncio.Event(), asyncio.Lock()
 
@@ -165,8 +174,8 @@ class _Batch:
         filename, data = self._images[index]
         try:
             return await self._taken(index, filename, data)
-        except TimeoutError:
-            refusal: RequestError = DeadlineExceeded("No answer for this photograph in time.")
+        except (TimeoutError, DeadlineExceeded):
+            refusal = self._wanted.exceeded("No answer for this photograph in time.")
         except Exception as error:
             refusal = as_request_error(error) or _unexpected(error)
         self._service.metrics.errors.labels(refusal.code).inc()

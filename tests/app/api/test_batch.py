@@ -12,6 +12,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from app.api.parameters import Deadline
 from app.api.routes.batch import _Batch, _Lines
 from app.api.schemas import BatchItem, FaceQuery
 from app.api.upload import NamedImage
@@ -54,6 +55,21 @@ def test_photographs_are_answered_in_order_as_each_alone_would_be(
         (face,) = item["faces"]
         assert points(face) == pytest.approx(points(alone), abs=SENT_BACK_PX)
         assert item["found_faces"] == 1
+
+
+def test_a_callers_own_deadline_holds_for_each_photograph(
+    client: httpx.Client, astronaut_jpeg: bytes
+) -> None:
+    files = [part(astronaut_jpeg), part(astronaut_jpeg)]
+    for accept in "application/json", "application/x-ndjson":
+        headers = {"X-Deadline-Ms": "1", "Accept": accept}
+        response = client.post("/v1/align/batch", files=files, headers=headers)
+        lines = response.text.splitlines() if "ndjson" in accept else []
+        items = [json.loads(line) for line in lines] or response.json()["images"]
+        codes = [(item["status"], item["error"]["code"]) for item in items]
+        assert codes == [(504, "caller_deadline_exceeded")] * 2
+    wrong = client.post("/v1/align/batch", files=files, headers={"X-Deadline-Ms": "soon"})
+    assert wrong.status_code == 422
 
 
 def test_what_is_no_photograph_fails_alone(client: httpx.Client, astronaut_jpeg: bytes) -> None:
@@ -243,7 +259,7 @@ async def test_photographs_are_not_refused_for_the_room_that_their_own_batch_tak
     )
     model: Any = None
     images = [NamedImage(None, b"x")] * 20
-    crowds = _Crowds(service, model, FaceQuery(), images, float("inf"))
+    crowds = _Crowds(service, model, FaceQuery(), images, Deadline(60.0, False))
     crowds.room = room
     items = await crowds.all_items()
     assert [(item.index, item.status) for item in items] == [(i, status) for i in range(20)]

@@ -157,13 +157,13 @@ for media_type in (*MEDIA_TYPES.values(), UNDECLARED):
     schemathesis.openapi.media_type(media_type, bodies)
 
 
-def statuses(client: httpx.Client, path: str, mode: GenerationMode) -> set[int]:
+def statuses(client: httpx.Client, path: str, mode: GenerationMode, requests: int = 40) -> set[int]:
     """The answers to many requests, each of which is what the document says."""
     schema = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
     (operation,) = schema[path].values()
     seen = set()
 
-    @settings(max_examples=40, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=requests, derandomize=True, phases=[Phase.generate])
     @given(operation.as_strategy(generation_mode=mode))
     def send(case: schemathesis.Case[Any]) -> None:
         status = case.call_and_validate(checks=CHECKS, timeout=60).status_code
@@ -186,6 +186,7 @@ def test_requests_against_the_document_are_refused_as_it_says(client: httpx.Clie
 def test_every_other_route_answers_as_the_document_says(
     client: httpx.Client, document: Document
 ) -> None:
-    assert {200, 422} <= statuses(client, "/v1/align/batch", GenerationMode.POSITIVE)
+    # Most name a model that there is not, or too fine a search.
+    assert {200, 422} <= statuses(client, "/v1/align/batch", GenerationMode.POSITIVE, 120)
     for path in document["paths"].keys() - {"/v1/align", "/v1/align/batch"}:
         assert statuses(client, path, GenerationMode.POSITIVE) == {200}

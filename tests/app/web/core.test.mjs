@@ -85,22 +85,31 @@ test("a box encloses its landmarks, and is turned with a turned face", () => {
 
 test("the camera follows good faces and looks again for lost ones, and now and then", () => {
   const tracker = new core.Tracker();
-  assert.equal(tracker.boxes, null);
+  const { width } = answerOf().image;
+  assert.equal(tracker.boxesFor(width), null);
   tracker.saw(answerOf(face()));
-  assert.deepEqual(tracker.boxes, [[150, 250, 100, 100]]);
+  assert.deepEqual(tracker.boxesFor(width), [[150, 250, 100, 100]]);
   tracker.saw(answerOf(face(0, core.LEAST_SCORE - 0.01)));
-  assert.equal(tracker.boxes, null);
+  assert.equal(tracker.boxesFor(width), null);
   tracker.saw(answerOf());
-  assert.equal(tracker.boxes, null);
+  assert.equal(tracker.boxesFor(width), null);
   const sent = Array.from({ length: 2 * core.DETECT_EVERY }, () => {
-    const { boxes } = tracker;
+    const boxes = tracker.boxesFor(width);
     tracker.saw(answerOf(face()));
     return boxes === null;
   });
   const looked = sent.flatMap((looks, i) => (looks ? [i] : []));
   assert.deepEqual(looked, [0, core.DETECT_EVERY]);
   tracker.forget();
-  assert.equal(tracker.boxes, null);
+  assert.equal(tracker.boxesFor(width), null);
+});
+
+test("a telephone that was turned looks for its faces again", () => {
+  const tracker = new core.Tracker();
+  tracker.boxesFor(640);
+  tracker.saw(answerOf(face()));
+  assert.equal(tracker.boxesFor(480), null);
+  assert.equal(tracker.boxesFor(640), null, "they have moved on since");
 });
 
 test("Retry-After is obeyed, in seconds or as a date; without it, waits grow", () => {
