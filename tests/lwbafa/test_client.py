@@ -390,7 +390,7 @@ def test_nobody_there_and_no_address_are_said() -> None:
     Client("HTTP://127.0.0.1").close()
 
 
-@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", "schlüssel"])
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", "schlüssel"], ids=["end", "space", "text"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_quoted(key: str) -> None:
     with pytest.raises(ValueError, match="api_key holds") as refused:
         Client("http://127.0.0.1:8000", key).models()
