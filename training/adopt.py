@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, WFLW_AS_68, Markup
 from lwbafa.network import BoundaryAwareNetwork
+from lwbafa.network.blocks import SeparableConvNorm
 from training.errors import RunError
 
 BOUNDARY_HEAD = "boundary_stage.heatmap.bias"
@@ -45,13 +46,17 @@ def adopt(network: BoundaryAwareNetwork, markup: Markup, path: Path) -> Adoption
     """Take from a safetensors file what fits into a network, in place.
 
     Between markups, the boundaries and landmarks that both have are taken; the network's reading of
-    a new boundary starts at zero, so that its answer does not change with it. Raises RunError if
-    the file is not readable, or nothing in it fits.
+    a new boundary starts at zero, so that its answer does not change with it. What is a separable
+    convolution only here starts as the nearest to theirs. Raises RunError if the file is not
+    readable, or nothing in it fits.
     """
     try:
         given = load_file(path)
     except (SafetensorError, OSError) as error:
         raise RunError(f"{path}: not a readable safetensors file ({error})") from error
+    for name, module in network.named_modules():
+        if isinstance(module, SeparableConvNorm) and f"{name}.conv.weight" in given:
+            _take_apart(given, name)
     own = network.state_dict()
     pairs = _pairs(_markup_of(given), markup)
     adoption = Adoption([], [], [], [name for name in given if name not in own])
@@ -67,6 +72,20 @@ def adopt(network: BoundaryAwareNetwork, markup: Markup, path: Path) -> Adoption
     if not adoption.whole:
         raise RunError(f"{path}: none of its tensors fits the network")
     return adoption
+
+
+def _take_apart(given: dict[str, Tensor], name: str) -> None:
+    """Put the nearest separable convolution in a 3×3 one's place: of rank one for every input."""
+    whole = given.pop(f"{name}.conv.weight").float()
+    outputs, inputs = whole.shape[:2]
+    across, strength, along = torch.linalg.svd(
+        whole.transpose(0, 1).flatten(2), full_matrices=False
+    )
+    share = strength[:, 0].sqrt()
+    given[f"{name}.0.weight"] = (along[:, 0].T * share).T.reshape(inputs, 1, *whole.shape[2:])
+    given[f"{name}.1.conv.weight"] = (across[:, :, 0].T * share).reshape(outputs, inputs, 1, 1)
+    for key in [key for key in given if key.startswith(f"{name}.norm.")]:
+        given[f"{name}.1{key.removeprefix(name)}"] = given.pop(key)
 
 
 Pairs = dict[tuple[int, int], tuple[list[int], list[int]]]

@@ -9,7 +9,10 @@ class Architecture:
 
     `map_stride` is the input's side over the heatmaps': 4 in the paper, or 8, where the stem's
     stride is 4 and the early layers cost a quarter. `feature_width` is that of the landmark
-    stage's features on the 16×16 grid. Without `delight_blocks` the head is a vanilla Transformer.
+    stage's features on the 16×16 grid. `separable_branches` are the landmark stage's whose first
+    convolution, the dearest, goes by channels; `attention_pool` is the side of the squares over
+    which SAFeature's attention averages keys and values. Without `delight_blocks` the head is a
+    vanilla Transformer.
     """
 
     name: str
@@ -24,6 +27,8 @@ class Architecture:
     hourglasses: int = 4
     stem_width: int = 64
     map_stride: int = 4
+    separable_branches: bool = False
+    attention_pool: int = 1
 
     @property
     def input_multiple_px(self) -> int:
@@ -45,13 +50,15 @@ LITE = Architecture(
     shuffle_decoder=True,
     deep_widths=(96, 128),
     shallow_widths=(64, 96),
-    delight_blocks=2,
+    delight_blocks=1,
     boundary_widths=(32, 64),
     feature_width=128,
     hourglasses=2,
     stem_width=32,
     map_stride=8,
+    separable_branches=True,
+    attention_pool=2,
 )
-"""An eighteenth of LW-BAFA's work: half the width, half the hourglasses, maps of half the side."""
+"""A twenty-fifth of LW-BAFA's work: half the width, half the hourglasses, maps of half the side."""
 
 ARCHITECTURES = {architecture.name: architecture for architecture in (LW_BAFA, BAFA, LITE)}

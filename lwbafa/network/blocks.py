@@ -42,6 +42,19 @@ class ConvNorm(nn.Module):
             self.norm = nn.Identity()
 
 
+class SeparableConvNorm(nn.Sequential):
+    """A 3×3 convolution of every channel by itself, then a `ConvNorm` across them.
+
+    MobileNets (Howard et al., 2017, section 3.1), without the normalisation between the two.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False),
+            ConvNorm(inputs, outputs),
+        )
+
+
 class Residual(nn.Module):
     """Bottleneck residual unit: 1×1, 3×3, 1×1 with `bottleneck`·outputs filters in the middle."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lwbafa.network.architectures import Architecture
-from lwbafa.network.blocks import BlurPool, ConvNorm
+from lwbafa.network.blocks import BlurPool, ConvNorm, SeparableConvNorm
 
 GRID = 16
 TOKEN_WIDTH = GRID * GRID
@@ -23,14 +23,16 @@ class GuidedBranch(nn.Sequential):
     Of one or two halvings, the first comes after the first convolution.
     """
 
-    def __init__(self, inputs: int, widths: tuple[int, int], outputs: int, halvings: int) -> None:
+    def __init__(self, shape: Architecture, inputs: int, widths: tuple[int, int]) -> None:
         first, second = widths
         super().__init__(
-            ConvNorm(inputs, first, 3),
+            SeparableConvNorm(inputs, first)
+            if shape.separable_branches
+            else ConvNorm(inputs, first, 3),
             BlurPool(first),
             ConvNorm(first, second, 3),
-            BlurPool(second) if halvings == 2 else nn.Identity(),
-            ConvNorm(second, outputs),
+            BlurPool(second) if shape.halvings == 2 else nn.Identity(),
+            ConvNorm(second, shape.feature_width),
         )
 
 
@@ -58,11 +60,12 @@ class AxisProfile(nn.Module):
 class SAFeature(nn.Module):
     """Cross-gates three branches by outer products of their profiles, fuses by self-attention.
 
-    Three B×F×16×16 in, B×F×16×16 out.
+    Three B×F×16×16 in, B×F×16×16 out. Keys and values are means over `pool` × `pool` positions.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, pool: int) -> None:
         super().__init__()
+        self.pool = pool
         self.rows = nn.ModuleList(AxisProfile(width, axis=3) for _ in range(3))
         self.columns = nn.ModuleList(AxisProfile(width, axis=2) for _ in range(3))
         self.fuse = ConvNorm(6 * width, width)
@@ -82,11 +85,21 @@ class SAFeature(nn.Module):
         tokens = x.flatten(2).transpose(1, 2) + self.positions
         q, k, v = (
             t.reshape(*t.shape[:2], 4, -1).transpose(1, 2)
-            for t in self.qkv(self.norm(tokens)).chunk(3, dim=2)
+            for t in self._queries_keys_values(self.norm(tokens))
         )
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         tokens = torch.add(tokens, self.out(attended))
         return tokens.transpose(1, 2).reshape(*tokens.shape[::2], GRID, GRID)
+
+    def _queries_keys_values(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        if self.pool == 1:
+            return self.qkv(tokens).chunk(3, dim=2)  # type: ignore[no-any-return]
+        width = tokens.shape[2]
+        maps = tokens.transpose(1, 2).reshape(*tokens.shape[::2], GRID, GRID)
+        means = F.avg_pool2d(maps, self.pool).flatten(2).transpose(1, 2)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        queries = F.linear(tokens, weight[:width], bias[:width])
+        return queries, *F.linear(means, weight[width:], bias[width:]).chunk(2, dim=2)
 
 
 class GroupLinear(nn.Module):
@@ -231,14 +244,10 @@ class LandmarkStage(nn.Module):
     def __init__(self, shape: Architecture, boundaries: int, landmarks: int) -> None:
         super().__init__()
         self.gate = nn.Conv2d(boundaries, shape.width, 1)
-
-        def branch(inputs: int, widths: tuple[int, int]) -> GuidedBranch:
-            return GuidedBranch(inputs, widths, shape.feature_width, shape.halvings)
-
-        self.deep = branch(shape.width, shape.deep_widths)
-        self.shallow = branch(shape.width, shape.shallow_widths)
-        self.boundary = branch(boundaries, shape.boundary_widths)
-        self.sa_feature = SAFeature(shape.feature_width)
+        self.deep = GuidedBranch(shape, shape.width, shape.deep_widths)
+        self.shallow = GuidedBranch(shape, shape.width, shape.shallow_widths)
+        self.boundary = GuidedBranch(shape, boundaries, shape.boundary_widths)
+        self.sa_feature = SAFeature(shape.feature_width, shape.attention_pool)
         self.head = (
             DeLighTHead(shape.feature_width, landmarks, shape.delight_blocks)
             if shape.delight_blocks

@@ -10,6 +10,6 @@ from lwbafa.network import LW_BAFA, BoundaryAwareNetwork
 NARROW = replace(LW_BAFA, name="narrow", width=16, deep_widths=(16, 16), shallow_widths=(16, 16))
 
 
-def narrow_network(markup: Markup, seed: int = 0) -> BoundaryAwareNetwork:
+def narrow_network(markup: Markup, seed: int = 0, separable: bool = False) -> BoundaryAwareNetwork:
     torch.manual_seed(seed)
-    return BoundaryAwareNetwork(NARROW, markup)
+    return BoundaryAwareNetwork(replace(NARROW, separable_branches=separable), markup)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import save_file
 
 from lwbafa.markups import MARKUP_68, MARKUP_98, MARKUPS, WFLW_AS_68, Markup
 from lwbafa.network import BoundaryAwareNetwork
+from lwbafa.network.blocks import ConvNorm, SeparableConvNorm
 from tests.training.narrow import NARROW, narrow_network
 from training.adopt import adopt
 from training.errors import RunError
@@ -102,3 +104,20 @@ def test_a_file_of_no_use_is_refused(tmp_path: Path) -> None:
     save_file({"any": torch.zeros(1)}, broken)
     with pytest.raises(RunError, match="none of its tensors fits"):
         adopt(network, MARKUP_68, broken)
+
+
+def test_a_convolution_is_taken_apart_where_the_network_has_a_separable_one(tmp_path: Path) -> None:
+    whole, apart = (narrow_network(MARKUP_68, seed=1, separable=which) for which in (False, True))
+    convolution = cast(ConvNorm, whole.landmark_stage.deep[0])
+    outputs, inputs = convolution.conv.weight.shape[:2]
+    # Of rank one for every input, so that nothing is lost.
+    kernels, mixing = torch.randn(1, inputs, 3, 3), torch.randn(outputs, inputs, 1, 1)
+    with torch.no_grad():
+        convolution.conv.weight.copy_(kernels * mixing)
+    adoption = adopt(apart, MARKUP_68, saved(whole, tmp_path / "weights.safetensors"))
+    assert (adoption.part, adoption.new, adoption.unused) == ([], [], [])
+    features = torch.randn(1, inputs, 16, 16)
+    with torch.inference_mode():
+        expected = convolution.eval()(features)
+        separable = cast(SeparableConvNorm, apart.landmark_stage.deep[0]).eval()(features)
+    assert torch.allclose(separable, expected, atol=0.02 * float(expected.max()))
