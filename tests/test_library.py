@@ -14,7 +14,7 @@ import pytest
 
 import lwbafa
 from lwbafa import AlignedFace, DetectorOptions, EngineOptions, FaceAligner, FaceBox
-from lwbafa.detection import yunet
+from lwbafa.detection import network as detector_network
 from lwbafa.errors import EmptyPhotograph, InvalidBox, LoadError, UnsupportedFormat
 from lwbafa.imaging.photograph import Photograph, Picture
 from lwbafa.types import Pixels
@@ -49,7 +49,7 @@ def aligner() -> FaceAligner:
 def test_a_detector_has_the_engines_threads_unless_it_is_told(
     monkeypatch: pytest.MonkeyPatch, told: int, shared: bool
 ) -> None:
-    monkeypatch.setattr(yunet, "granted_cpus", lambda: 4)
+    monkeypatch.setattr(detector_network, "granted_cpus", lambda: 4)
     detector, engine = DetectorOptions(threads=told), EngineOptions(threads=1)
     search = FaceAligner.load("lwbafa-lite-300w68", detector=detector, engine=engine).detector
     network = search.detector._network  # type: ignore[attr-defined]

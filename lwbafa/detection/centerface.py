@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lwbafa.cpus import granted_cpus
 from lwbafa.detection import Detection, as_five
 from lwbafa.detection.choose import DetectorOptions
 from lwbafa.detection.network import DetectorNetwork, fit
@@ -38,7 +37,7 @@ def create(options: DetectorOptions) -> "CenterFace":
         options.file or FILE,
         options.longest_side_px or LONGEST_SIDE_PX,
         threshold,
-        options.threads or granted_cpus(),
+        options.threads,
     )
 
 

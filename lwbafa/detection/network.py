@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lwbafa.cpus import granted_cpus
 from lwbafa.errors import LoadError
 from lwbafa.imaging.averaging import averaged_down
 from lwbafa.quiet_openvino import ov
@@ -35,8 +36,8 @@ class DetectorNetwork:
     """A network file for pictures of any shape, compiled once for every calling thread.
 
     So no thread waits for another's photograph. While one is alone, up to `threads` threads of the
-    CPU work on its. `channels` is the order that the network was trained on. Raises LoadError if
-    the file is missing or is not the one that was measured.
+    CPU work on its, 0 for all that are granted. `channels` is the order that the network was
+    trained on. Raises LoadError if the file is missing or is not the one that was measured.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class DetectorNetwork:
         # Read once: what is compiled of it for each thread shares its weights.
         self._model = _read(file, channels)
         self._local = threading.local()
-        threads = min(threads, MOST_THREADS)
+        threads = min(threads or granted_cpus(), MOST_THREADS)
         self._of_all = self._compiled(threads) if threads > 1 else None
         self._callers, self._counting = 0, threading.Lock()
 

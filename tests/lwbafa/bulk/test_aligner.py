@@ -8,7 +8,7 @@ import pytest
 
 from lwbafa import DetectorOptions, EngineOptions
 from lwbafa.bulk.aligner import AlignerOptions, BulkAligner
-from lwbafa.detection import yunet
+from lwbafa.detection import network
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_each_photograph_is_searched_on_one_thread_whatever_the_machine_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Others are decoded beside it, and the other CPUs may be other actors'."""
-    monkeypatch.setattr(yunet, "granted_cpus", lambda: 4)
+    monkeypatch.setattr(network, "granted_cpus", lambda: 4)
     options = AlignerOptions("lwbafa-lite-300w68", "yunet", 16)
     aligners = [BulkAligner(engine=EngineOptions(threads=1)), options.aligner()]
     told = BulkAligner(detector=DetectorOptions(threads=2), engine=EngineOptions(threads=2))
