@@ -21,12 +21,10 @@ from lwbafa.checkpoint import Accuracy, Checkpoint
 from lwbafa.cpus import granted_cpus
 from lwbafa.errors import NoSources, PartMismatch, StopRun
 from lwbafa.markups import MARKUPS
-from lwbafa.model_store import checkpoint_folder, checkpoint_names
+from lwbafa.model_store import DEFAULT_CHECKPOINT, checkpoint_folder, checkpoint_names
 
 SUFFIXES = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet", ".json": "coco"}
 """The format that a file's suffix asks for."""
-
-DEFAULT_MODEL = "lwbafa-300w68"
 
 REQUESTS_AT_A_TIME = 8
 """Where a service aligns: enough to fill a batch of it."""
@@ -67,7 +65,7 @@ def run(
         _refuse_to_overwrite(sources, out)
     detector = _detector_name(url, key, detector)
     with closing(
-        in_process(model or DEFAULT_MODEL, detector, max_faces, detection_px)
+        in_process(model or DEFAULT_CHECKPOINT, detector, max_faces, detection_px)
         if url is None
         else by_service(url, key, model, max_faces, detection_px)
     ) as aligner:

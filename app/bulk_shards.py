@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.bulk import DEFAULT_MODEL
 from app.bulk_aligners import refuse_too_fine
 from app.bulk_progress import sum_up
 from app.bulk_totals import Totals
@@ -36,7 +35,7 @@ MOST_NAMED_SHARDS = 10
 def run(
     named: tuple[str, ...],
     out: str,
-    model: str | None,
+    model: str,
     detector: str,
     max_faces: int,
     detection_px: int | None,
@@ -65,7 +64,6 @@ def run(
     except ModuleNotFoundError as error:
         raise click.UsageError("bulk needs pyarrow: pip install 'lwbafa[parquet]'") from error
     out = store.absolute(out)
-    model = model or DEFAULT_MODEL
     try:
         folder = checkpoint_folder(model)
         # A folder is the same for all processes, wherever they were started; a name stays one.

@@ -10,6 +10,7 @@ import click
 
 from app.keys import new_key
 from lwbafa.errors import LwbafaError
+from lwbafa.model_store import DEFAULT_CHECKPOINT
 
 
 class _Result(click.Path):
@@ -79,7 +80,7 @@ def serve() -> None:
     "--model",
     "--checkpoint",
     "checkpoint",
-    default="lwbafa-300w68",
+    default=DEFAULT_CHECKPOINT,
     show_default=True,
     help="Name of a checkpoint of the model store, or a checkpoint's folder.",
 )
@@ -111,7 +112,11 @@ def export(path: Path, checkpoint: str) -> None:
     type=click.Choice(["jsonl", "csv", "parquet", "pts", "coco"]),
     help="By default what the suffix of --out says",
 )
-@click.option("--model", help="Checkpoint by its name, or its folder")
+@click.option(
+    "--model",
+    help=f"Checkpoint by its name, or its folder; by default {DEFAULT_CHECKPOINT}, with --url the "
+    "service's",
+)
 @click.option("--detector", help="What finds the faces; by default yunet")
 @click.option(
     "--max-faces",
@@ -152,7 +157,12 @@ def align(sources: tuple[str, ...], **options: Any) -> None:
     callback=_named,
     help="Folder of the run: its plan, its parts, its marks",
 )
-@click.option("--model", help="Checkpoint by its name, or its folder")
+@click.option(
+    "--model",
+    default=DEFAULT_CHECKPOINT,
+    show_default=True,
+    help="Checkpoint by its name, or its folder",
+)
 @click.option("--detector", default="yunet", show_default=True, help="What finds the faces")
 @click.option(
     "--max-faces",

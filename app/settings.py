@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.errors import StartupError
 from lwbafa.detection.choose import DETECTORS
 from lwbafa.engine.choose import ENGINES
-from lwbafa.model_store import MODEL_STORE
+from lwbafa.model_store import DEFAULT_CHECKPOINT, MODEL_STORE
 
 # As browsers send it: in lower case, without a path, and without a slash at its end.
 ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
         description="Whether answered requests for `/livez`, `/readyz` and `/metrics` are logged",
     )
     checkpoint_dirs: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (MODEL_STORE / "lwbafa-300w68",),
+        (MODEL_STORE / DEFAULT_CHECKPOINT,),
         min_length=1,
         description="Folders of the checkpoints to serve, separated by commas; the first is the "
         "default",

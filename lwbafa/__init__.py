@@ -2,7 +2,7 @@
 
     from lwbafa import FaceAligner
 
-    aligner = FaceAligner.load("lwbafa-300w68")
+    aligner = FaceAligner.load()
     for face in aligner.align("portrait.jpg"):
         print(face.landmarks.shape, face.score, face.group("left_eye"))
 

@@ -24,7 +24,7 @@ from lwbafa.errors import InferenceFailed, InvalidBox
 from lwbafa.face import AlignedFace
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.photograph import Photograph, Picture, Source
-from lwbafa.model_store import checkpoint_folder
+from lwbafa.model_store import DEFAULT_CHECKPOINT, checkpoint_folder
 from lwbafa.timings import Timings
 from lwbafa.types import FaceBox, Pixels
 
@@ -74,7 +74,7 @@ class FaceAligner:
     @classmethod
     def load(
         cls,
-        checkpoint: str | Path = "lwbafa-300w68",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         *,
         detector: DetectorOptions = DetectorOptions(),  # noqa: B008
         engine: EngineOptions = EngineOptions(),  # noqa: B008

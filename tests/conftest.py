@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from skimage import data
 
 from lwbafa.types import Pixels
-from proof.harness.checkpoints import LITE
 from proof.harness.server import running
 from proof.harness.target import USUAL
 
@@ -80,11 +79,8 @@ def client() -> Iterator[httpx.Client]:
 
 @contextmanager
 def running_server(**settings: object) -> Iterator[str]:
-    """The address of a server process of its own, ready to answer, with some settings changed.
-
-    It serves the lite checkpoint unless another is named: it is ready in half the time.
-    """
-    with server_process(None, "app", **{"checkpoint_dirs": LITE} | settings) as (url, _):
+    """The address of a server process of its own, ready to answer, with some settings changed."""
+    with server_process(None, "app", **settings) as (url, _):
         yield url
 
 

@@ -42,7 +42,7 @@ PUBLIC = {
 
 @pytest.fixture(scope="module")
 def aligner() -> FaceAligner:
-    return FaceAligner.load("lwbafa-300w68")
+    return FaceAligner.load()
 
 
 @pytest.mark.parametrize(("told", "shared"), [(0, False), (2, True)])

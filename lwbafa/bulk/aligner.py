@@ -20,6 +20,7 @@ from lwbafa.detection.choose import DetectorOptions
 from lwbafa.engine.choose import EngineOptions
 from lwbafa.errors import DeviceLost
 from lwbafa.imaging.photograph import Photograph
+from lwbafa.model_store import DEFAULT_CHECKPOINT
 from lwbafa.timings import Timings
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class BulkAligner:
 
     def __init__(
         self,
-        checkpoint: str | Path = "lwbafa-300w68",
+        checkpoint: str | Path = DEFAULT_CHECKPOINT,
         detector: DetectorOptions = DetectorOptions(),  # noqa: B008
         engine: EngineOptions = EngineOptions(),  # noqa: B008
         max_faces: int = 16,

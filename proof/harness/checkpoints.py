@@ -1,16 +1,18 @@
-"""The checkpoints that are shipped, and a second one to serve beside them."""
+"""The checkpoints with 68 points that are shipped, and a second one to serve beside them."""
 
 import json
 from pathlib import Path
 
 from lwbafa.model_store import MODEL_STORE
 
-SHIPPED = MODEL_STORE / "lwbafa-300w68"
+FULL = MODEL_STORE / "lwbafa-300w68"
+"""The paper's network. A service of it is saturated by fewer callers."""
+
 LITE = MODEL_STORE / "lwbafa-lite-300w68"
 """Where any checkpoint would do: it is loaded in half the time."""
 
 
-def renamed_checkpoint(folder: Path, name: str, *, of: Path = SHIPPED) -> Path:
+def renamed_checkpoint(folder: Path, name: str, *, of: Path = LITE) -> Path:
     """Make `folder` a copy of a checkpoint under another name; returns it.
 
     The weights are links, the manifest is a file of its own.

@@ -17,7 +17,7 @@ import numpy as np
 from app.settings import Settings
 from proof.harness import ROOT
 from proof.harness import faulty_service as faulty
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import LITE
 from proof.harness.faulty_service import Color
 from proof.harness.photographs import astronaut
 from proof.harness.target import (
@@ -208,7 +208,7 @@ def _tampered_checkpoint() -> Promise:
     """One bit of the weights turned over."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "checkpoint"
-        shutil.copytree(SHIPPED, copy)
+        shutil.copytree(LITE, copy)
         weights = next(copy.glob("*.safetensors"))
         data = bytearray(weights.read_bytes())
         data[len(data) // 2] ^= 1

@@ -337,7 +337,7 @@ def test_no_log_level_writes_an_uploads_metadata(astronaut: Pixels, tmp_path: Pa
     assert any("lwbafa" in line or "app.access" in line for line in lines)
     (start,) = (json.loads(line) for line in lines if "listening on" in line)
     (model,) = start["models"]
-    assert (model["name"], model["device"]) == ("lwbafa-300w68", "cpu")
+    assert (model["name"], model["device"]) == ("lwbafa-lite-300w68", "cpu")
     assert model["version"]
     assert model["engine"] in ENGINES
     assert min(start["threads"].values()) >= 1

@@ -9,7 +9,7 @@ from app.settings import read_settings
 def test_defaults_are_valid() -> None:
     settings = read_settings()
     assert settings.device == "auto"
-    assert [folder.name for folder in settings.checkpoint_dirs] == ["lwbafa-300w68"]
+    assert [folder.name for folder in settings.checkpoint_dirs] == ["lwbafa-lite-300w68"]
 
 
 def test_environment_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from bench.batcher import CALLERS
 from bench.report import Report, Spread
 from lwbafa.model_store import checkpoint_names
 from lwbafa.types import Pixels
-from proof.harness.checkpoints import LITE, SHIPPED
+from proof.harness.checkpoints import LITE
 from tests.conftest import ASTRONAUT_POINTS
 from training.datasets import Face
 
@@ -100,7 +100,7 @@ def test_models(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rivals_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contenders, "PYTHON", Path("not/installed"))
-    report = rivals.measure(SHIPPED, rounds=1, seconds=0.01)
+    report = rivals.measure(LITE, rounds=1, seconds=0.01)
     filled(report)
     assert len(report.rows) == len(checkpoint_names())
     assert "--setup" in report.note

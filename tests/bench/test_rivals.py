@@ -9,7 +9,7 @@ from bench.rivals import accuracy, errors_of
 from lwbafa.markups import MARKUP_68, MARKUP_98, WFLW_AS_68
 from lwbafa.model_store import checkpoint_names
 from lwbafa.types import Pixels
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import LITE
 from tests.conftest import ASTRONAUT_POINTS
 from training.datasets import Face
 from training.worker import PYTHON
@@ -72,7 +72,7 @@ def test_accuracy_of_what_each_found_and_of_what_all_found() -> None:
 
 @needs_rivals
 def test_every_contender_finds_the_astronauts_points(astronaut: Pixels) -> None:
-    with contenders.contenders(SHIPPED) as all_of_them:
+    with contenders.contenders(LITE) as all_of_them:
         assert len(all_of_them) == 2 + len(checkpoint_names())
         for contender in all_of_them:
             assert contender.landmarks(0.01) > 0

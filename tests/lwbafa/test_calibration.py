@@ -16,7 +16,7 @@ from lwbafa.checkpoint import Checkpoint
 from lwbafa.engine.choose import EngineOptions
 from lwbafa.model_store import checkpoint_folder, checkpoint_names
 from lwbafa.types import Pixels
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import LITE
 from tests.conftest import encode
 
 BY_HAND = Calibration(
@@ -26,7 +26,7 @@ BY_HAND = Calibration(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(SHIPPED, tmp_path / "checkpoint"))
+    return Path(shutil.copytree(LITE, tmp_path / "checkpoint"))
 
 
 def rewrite(folder: Path, **changes: object) -> None:

@@ -15,12 +15,12 @@ import torch
 from lwbafa.checkpoint import Checkpoint, Manifest
 from lwbafa.errors import LoadError
 from proof.harness import ROOT
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import LITE
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(SHIPPED, tmp_path / "checkpoint"))
+    return Path(shutil.copytree(LITE, tmp_path / "checkpoint"))
 
 
 def rewrite(folder: Path, **changes: object) -> None:
@@ -37,7 +37,7 @@ def start(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_shipped_checkpoint_loads_and_states_its_accuracy() -> None:
-    checkpoint = Checkpoint.load(SHIPPED)
+    checkpoint = Checkpoint.load(LITE)
     assert checkpoint.markup.landmark_count == 68
     assert not checkpoint.load_network().training
     assert {row.box for row in checkpoint.manifest.accuracy} == {"landmarks", "detector"}
@@ -45,12 +45,12 @@ def test_the_shipped_checkpoint_loads_and_states_its_accuracy() -> None:
 
 
 def test_the_shipped_weights_are_half_precision_in_one_file() -> None:
-    tensors = safetensors.torch.load_file(SHIPPED / "model.safetensors")
+    tensors = safetensors.torch.load_file(LITE / "model.safetensors")
     assert {t.dtype for t in tensors.values() if t.is_floating_point()} == {torch.float16}
 
 
 def test_the_shipped_folder_has_a_model_card() -> None:
-    assert "research" in (SHIPPED / "README.md").read_text()
+    assert "research" in (LITE / "README.md").read_text()
 
 
 def test_tampered_weights_stop_the_start_before_they_are_opened(folder: Path) -> None:
@@ -115,7 +115,7 @@ def test_missing_and_unknown_tensors_are_refused(folder: Path) -> None:
 
 
 def test_every_network_is_the_callers_own() -> None:
-    checkpoint = Checkpoint.load(SHIPPED)
+    checkpoint = Checkpoint.load(LITE)
     one, other = checkpoint.load_network(), checkpoint.load_network()
     with torch.no_grad():
         next(one.parameters()).zero_()
@@ -154,6 +154,6 @@ def test_an_int8_model_outside_the_folder_is_refused(folder: Path) -> None:
 
 
 def test_the_manifest_schema_survives_a_round_trip() -> None:
-    text = (SHIPPED / "manifest.json").read_text()
+    text = (LITE / "manifest.json").read_text()
     manifest = Manifest.model_validate_json(text)
     assert json.loads(manifest.model_dump_json(exclude_unset=True)) == json.loads(text)

@@ -13,14 +13,14 @@ from lwbafa.engine.choose import create_engine
 from lwbafa.imaging.crop import Crop
 from lwbafa.imaging.photograph import Photograph
 from lwbafa.types import FaceBox, Pixels
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import FULL
 
 TORCH = EngineOptions("torch", "cpu", threads=1)
 
 
 def stating(folder: Path, size_px: int, crop_scale: float) -> Path:
     """A copy of the shipped checkpoint whose manifest states other crops."""
-    shutil.copytree(SHIPPED, folder, ignore=shutil.ignore_patterns("*.xml", "*.bin"))
+    shutil.copytree(FULL, folder, ignore=shutil.ignore_patterns("*.xml", "*.bin"))
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["input"]["size_px"] = size_px
     manifest["box_convention"]["crop_scale"] = crop_scale
@@ -31,7 +31,7 @@ def stating(folder: Path, size_px: int, crop_scale: float) -> Path:
 
 @pytest.fixture(scope="module")
 def as_shipped(astronaut: Pixels) -> AlignedFace:
-    (face,) = FaceAligner.load(SHIPPED, engine=TORCH).align(astronaut)
+    (face,) = FaceAligner.load(FULL, engine=TORCH).align(astronaut)
     return face
 
 

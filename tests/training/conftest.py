@@ -10,7 +10,7 @@ from lwbafa.checkpoint import Checkpoint
 from lwbafa.engine.choose import EngineOptions, create_engine
 from lwbafa.imaging.crop import Crop
 from lwbafa.types import FaceBox, Pixels
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import LITE
 from tests.conftest import ASTRONAUT_POINTS
 
 
@@ -19,7 +19,7 @@ def data(astronaut: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source of one face, annotated by the network itself and then moved by three pixels."""
     root = tmp_path_factory.mktemp("data")
     (root / "set").mkdir()
-    engine = create_engine(Checkpoint.load(SHIPPED), EngineOptions("torch", "cpu"))
+    engine = create_engine(Checkpoint.load(LITE), EngineOptions("torch", "cpu"))
     crop = Crop.around(FaceBox.around(np.array(list(ASTRONAUT_POINTS.values()))))
     (answer,) = engine.align([crop.cut(astronaut, 256)])
     lines = [f"{x + 4} {y + 1}" for x, y in crop.to_image(answer.points)]  # .pts are 1-based

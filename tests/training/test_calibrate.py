@@ -13,7 +13,7 @@ from lwbafa.aligner import FaceAligner
 from lwbafa.calibration import Evidence
 from lwbafa.checkpoint import Checkpoint
 from lwbafa.engine.choose import EngineOptions
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import LITE
 from tests.conftest import FACE_DATA, needs_face_data
 from training.__main__ import main
 from training.calibrate import fit
@@ -69,7 +69,7 @@ def test_harder_faces_have_other_boxes_and_pixels_and_the_same_landmarks(data: P
 def test_the_command_writes_a_calibration_of_these_weights_and_draws(
     data: Path, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(SHIPPED, tmp_path / "checkpoint"))
+    folder = Path(shutil.copytree(LITE, tmp_path / "checkpoint"))
     stale = json.loads((folder / "manifest.json").read_text())
     stale["calibration"]["weights_sha256"] = "0" * 64
     (folder / "manifest.json").write_text(json.dumps(stale))

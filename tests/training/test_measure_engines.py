@@ -17,7 +17,7 @@ from lwbafa.markups import MARKUP_68
 from lwbafa.quiet_openvino import ov
 from lwbafa.types import FaceBox, Pixels
 from proof.harness import ROOT
-from proof.harness.checkpoints import LITE, SHIPPED
+from proof.harness.checkpoints import FULL, LITE
 from tests.training.narrow import narrow_network
 from training.__main__ import main
 from training.checkpoint_folder import draft, write_manifest, write_model
@@ -120,14 +120,14 @@ def test_int8_is_made_of_the_weights_and_measured_with_the_other_engines(
         (None, "network.safetensors does not exist: only a run that came to its end"),
         (b"any", "network.safetensors: not a readable safetensors file"),
         (save(narrow_network(MARKUP_68).state_dict()), "weights of another network than"),
-        ((SHIPPED / "model.safetensors").read_bytes(), "absent: no such folder"),
+        ((FULL / "model.safetensors").read_bytes(), "absent: no such folder"),
     ],
     ids=["none", "broken", "another network", "no test faces"],
 )
 def test_an_export_that_fails_says_why_and_leaves_the_checkpoint_as_it_was(
     weights: bytes | None, said: str, data: Path, tmp_path: Path
 ) -> None:
-    out = Path(shutil.copytree(SHIPPED, tmp_path / "made"))
+    out = Path(shutil.copytree(FULL, tmp_path / "made"))
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     recipe = ROOT / "training" / "recipes" / "lwbafa-300w68-cpu.toml"
     where = ["--run", str(tmp_path), "--recipe", str(recipe), "--data", str(data)]

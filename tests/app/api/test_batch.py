@@ -49,7 +49,7 @@ def test_photographs_are_answered_in_order_as_each_alone_would_be(
         (2, "ü.jpg", 200),
     ]
     assert [item["image"]["width"] for item in items] == [512, 256, 512]
-    assert answer["model"]["name"] == "lwbafa-300w68"
+    assert answer["model"]["name"] == "lwbafa-lite-300w68"
     for item, body in ((items[0], astronaut_jpeg), (items[1], half)):
         (alone,) = align(client, body)["faces"]
         (face,) = item["faces"]

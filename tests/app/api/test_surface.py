@@ -22,7 +22,7 @@ def test_models(client: httpx.Client) -> None:
     assert (answer["default_max_faces"], answer["max_request_faces"]) == (16, 32)
     assert answer["max_detection_px"] == 3840
     (model,) = answer["models"]
-    assert model["name"] == "lwbafa-300w68"
+    assert model["name"] == "lwbafa-lite-300w68"
     assert model["landmark_count"] == 68
     assert len(model["boundaries"]) == 13
     assert model["groups"]["jaw"] == list(range(17))
@@ -185,7 +185,7 @@ def test_metrics_tell_latency_stages_batches_queue_and_model(
     assert value("lwbafa_batch_faces", "lwbafa_batch_faces_sum") >= 1
     assert value("lwbafa_queue_faces", "lwbafa_queue_faces") == 0
     (model,) = families["lwbafa_model_info"].samples
-    assert model.labels["name"] == "lwbafa-300w68"
+    assert model.labels["name"] == "lwbafa-lite-300w68"
 
 
 def test_unknown_paths_do_not_become_metric_labels(client: httpx.Client) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from app.keys import new_key
-from proof.harness.checkpoints import SHIPPED, renamed_checkpoint
+from proof.harness.checkpoints import LITE, renamed_checkpoint
 from tests.app.web.browser import Browser
 from tests.conftest import running_server
 
@@ -39,13 +39,13 @@ def test_the_page_needs_no_key_and_what_it_asks_does(browser: Browser) -> None:
 
 def test_of_several_models_one_is_chosen(browser: Browser, tmp_path: Path) -> None:
     other = renamed_checkpoint(tmp_path / "other", "other")
-    with running_server(checkpoint_dirs=f"{SHIPPED},{other}") as url, browser.tab() as tab:
+    with running_server(checkpoint_dirs=f"{LITE},{other}") as url, browser.tab() as tab:
         tab.open(f"{url}/")
         names = tab.wait(
             "!document.getElementById('model-choice').hidden"
             " && [...model.options].map((option) => option.value)"
         )
-        assert names == [SHIPPED.name, "other"]
+        assert names == [LITE.name, "other"]
         tab.run("model.value = 'other', sample.click()")
         tab.wait(POINTS)
         asked = [address for address in tab.requests() if "/v1/align" in address]

@@ -9,12 +9,12 @@ from lwbafa.checkpoint import Checkpoint
 from lwbafa.imaging.crop import Crop
 from lwbafa.network import normalise
 from lwbafa.types import FaceBox, Pixels
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import FULL
 
 
 @pytest.fixture(scope="session")
 def checkpoint() -> Checkpoint:
-    return Checkpoint.load(SHIPPED)
+    return Checkpoint.load(FULL)
 
 
 @pytest.fixture(scope="session")

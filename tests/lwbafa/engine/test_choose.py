@@ -9,7 +9,7 @@ from lwbafa.checkpoint import Accuracy, Checkpoint, EngineCheck, EngineName, Man
 from lwbafa.engine import choose, openvino_engine
 from lwbafa.engine.choose import ENGINES, EngineOptions, choose_device, create_engine
 from lwbafa.errors import LoadError
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import FULL
 
 CPU_ONLY = not torch.cuda.is_available()
 
@@ -85,7 +85,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def auto(manifest: Manifest) -> None:
-    create_engine(Checkpoint(SHIPPED, manifest), EngineOptions(device="cpu"))
+    create_engine(Checkpoint(FULL, manifest), EngineOptions(device="cpu"))
 
 
 def test_auto_takes_the_fastest_that_keeps_the_accuracy(
@@ -116,14 +116,14 @@ def test_auto_goes_on_where_an_engine_does_not_run(
 
     monkeypatch.setattr(openvino_engine, "OpenVinoEngine", unsupported)
     trusted = measured(manifest, "openvino", 0)
-    engine = create_engine(Checkpoint(SHIPPED, trusted), EngineOptions(device="cpu"))
+    engine = create_engine(Checkpoint(FULL, trusted), EngineOptions(device="cpu"))
     assert engine.name == "torch"
     assert "no such instruction" in caplog.text
 
 
 def test_what_is_asked_for_is_built_whatever_was_measured(manifest: Manifest) -> None:
     options = EngineOptions("openvino", "cpu")
-    assert create_engine(Checkpoint(SHIPPED, manifest), options).name == "openvino"
+    assert create_engine(Checkpoint(FULL, manifest), options).name == "openvino"
 
 
 def test_an_engine_whose_model_is_not_shipped_is_passed_over(
@@ -136,7 +136,7 @@ def test_an_engine_whose_model_is_not_shipped_is_passed_over(
 def test_int8_that_a_checkpoint_lacks_cannot_be_asked_for(manifest: Manifest) -> None:
     bare = manifest.model_copy(update={"int8_model": None})
     with pytest.raises(LoadError, match="no model for the engine openvino-int8"):
-        create_engine(Checkpoint(SHIPPED, bare), EngineOptions("openvino-int8"))
+        create_engine(Checkpoint(FULL, bare), EngineOptions("openvino-int8"))
 
 
 def test_an_engine_that_there_is_not_is_named(checkpoint: Checkpoint) -> None:

@@ -24,7 +24,7 @@ from lwbafa.markups import MARKUP_68
 from lwbafa.quiet_openvino import ov
 from lwbafa.types import Pixels
 from proof.harness import ROOT
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import LITE
 
 onnx = pytest.importorskip("onnx", reason="not installed: pip install 'lwbafa[onnx]'")
 
@@ -35,7 +35,7 @@ BOX = FaceBox(181, 86, 88, 92)
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the command writes of the shipped checkpoint."""
     path = tmp_path_factory.mktemp("new") / "folder" / "lwbafa.onnx"
-    ended = CliRunner().invoke(main, ["export", "--onnx", str(path), "--model", SHIPPED.name])
+    ended = CliRunner().invoke(main, ["export", "--onnx", str(path), "--model", LITE.name])
     assert ended.exit_code == 0, ended.output
     return path
 
@@ -51,10 +51,10 @@ def test_it_answers_as_the_pytorch_engine_does(
 ) -> None:
     boxes = [BOX, BOX._replace(x=190, roll_degrees=25), FaceBox(0, 0, 300, 300)][:batch]
     crops = np.stack([Crop.around(box).cut(astronaut, 256) for box in boxes])
-    engine = create_engine(Checkpoint.load(SHIPPED), EngineOptions("torch", "cpu", 1))
+    engine = create_engine(Checkpoint.load(LITE), EngineOptions("torch", "cpu", 1))
     points, map_values, heatmaps = compiled(written)(crops).values()
     assert (points.shape, map_values.shape) == ((batch, 68, 2), (batch, 68))
-    assert (heatmaps.shape, heatmaps.dtype) == ((batch, 64, 64), np.uint8)
+    assert (heatmaps.shape, heatmaps.dtype) == ((batch, 32, 32), np.uint8)
     for number, expected in enumerate(engine.align(list(crops))):
         assert np.abs(points[number] - expected.points).max() < 1e-4
         np.testing.assert_allclose(map_values[number], expected.map_values, atol=1e-3)
@@ -65,13 +65,13 @@ def test_it_answers_as_the_pytorch_engine_does(
 def test_it_says_what_it_is_and_is_valid(written: Path) -> None:
     model = onnx.load(written)
     onnx.checker.check_model(model, full_check=True)
-    checkpoint = Checkpoint.load(SHIPPED)
+    checkpoint = Checkpoint.load(LITE)
     manifest = checkpoint.manifest
     about = {entry.key: entry.value for entry in model.metadata_props}
     assert Calibration.model_validate_json(about.pop("calibration")) == checkpoint.calibration
     assert about.pop("groups") == json.dumps(MARKUP_68.groups)
     assert about == {
-        "name": "lwbafa-300w68",
+        "name": LITE.name,
         "version": manifest.version,
         "sha256": manifest.sha256,
         "markup": "300w-68",
@@ -130,7 +130,7 @@ def test_the_pages_example_gives_the_librarys_points(
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "onnx.md").read_text(), re.S)
     names: dict[str, Any] = {}
     exec(compile(block, "docs/onnx.md", "exec"), names)  # noqa: S102
-    aligner = FaceAligner.load(SHIPPED, engine=EngineOptions("torch", "cpu", 1))
+    aligner = FaceAligner.load(LITE, engine=EngineOptions("torch", "cpu", 1))
     (face,) = aligner.align("portrait.jpg", boxes=[BOX])
     assert np.abs(names["landmarks"] - face.landmarks).max() < 0.05
     np.testing.assert_allclose(names["scores"], face.scores, atol=0.01)

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from bench.rivals import SETS
 from lwbafa.checkpoint import Checkpoint
-from proof.harness.checkpoints import SHIPPED
+from proof.harness.checkpoints import FULL
 from tests.training.test_evaluate import measured
 from training.__main__ import main
 from training.errors import DatasetError
@@ -167,10 +167,10 @@ def test_one_command_measures_and_writes_all_four(
     root: Path, benches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.paper.cost.FPS_ROUNDS", 1)
-    manifest = Checkpoint.load(SHIPPED).manifest
+    manifest = Checkpoint.load(FULL).manifest
     shipped = f"{manifest.name} {manifest.version}"
     page = tmp_path / "tables.md"
-    what = ["--checkpoint", str(SHIPPED), "--data", str(root), "--rivals", str(benches)]
+    what = ["--checkpoint", str(FULL), "--data", str(root), "--rivals", str(benches)]
     ended = CliRunner().invoke(main, ["tables", *what, "--markdown", str(page)])
     assert ended.exit_code == 0, ended.output
     lines = [re.split(r"\s*\|\s*", line.strip("| ")) for line in page.read_text().splitlines()]
@@ -190,7 +190,7 @@ def test_a_wrong_file_of_rivals_ends_the_command_with_one_line_before_anything_i
     root: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "any.md").write_text("# no JSON")
-    what = ["--checkpoint", str(SHIPPED), "--data", str(root), "--rivals", str(tmp_path / "any.md")]
+    what = ["--checkpoint", str(FULL), "--data", str(root), "--rivals", str(tmp_path / "any.md")]
     ended = CliRunner().invoke(main, ["tables", *what])
     assert ended.exit_code == 1
     assert re.fullmatch(r"Error: .*any\.md: not a file of the benches.*\n", ended.output)
