@@ -213,9 +213,7 @@ def refuse_misplaced(boxes: Sequence[FaceBox], upright_size: tuple[int, int]) ->
         if not all(map(math.isfinite, box)) or min(box.width, box.height) <= 0:
             raise InvalidBox(f"boxes[{index}] is no box of finite numbers with sides above 0.")
         # Pixel centres are at integers: the picture begins at −0.5 and ends half a pixel early.
-        left, top, right, bottom = box.bounds
-        touches = left < width - 0.5 and top < height - 0.5 and min(right, bottom) > -0.5
-        if not touches:
+        if not box.meets(FaceBox(-0.5, -0.5, width, height)):
             raise InvalidBox(f"boxes[{index}] lies outside the {width} × {height} image.")
         if max(box.width, box.height) > LARGEST_BOX * max(width, height):
             raise InvalidBox(

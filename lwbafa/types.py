@@ -45,6 +45,19 @@ class FaceBox(NamedTuple):
         half_height = (self.width * sin + self.height * cos) / 2
         return x - half_width, y - half_height, x + half_width, y + half_height
 
+    def meets(self, upright: "FaceBox") -> bool:
+        """Whether this and an upright rectangle overlap: no side of either lies between them."""
+        angle = math.radians(self.roll_degrees)
+        cos, sin = math.cos(angle), math.sin(angle)
+        (x, y), (other_x, other_y) = self.center, upright.center
+        right, down = other_x - x, other_y - y
+        # The other as this one sees it: turned the other way about this one's centre.
+        center = x + right * cos + down * sin, y - right * sin + down * cos
+        seen = FaceBox.centered(center, upright.width, upright.height, -self.roll_degrees)
+        return _overlap(self.bounds, upright.bounds) and _overlap(
+            self._replace(roll_degrees=0.0).bounds, seen.bounds
+        )
+
     def intersection(self, other: "FaceBox") -> float:
         """The area that two upright boxes share."""
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
@@ -76,3 +89,9 @@ class FaceBox(NamedTuple):
         left, top = points.min(axis=0).tolist()
         right, bottom = points.max(axis=0).tolist()
         return cls(left, top, right - left, bottom - top)
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two upright rectangles, by left, top, right and bottom, share more than an edge."""
+    (left, top, right, bottom), (left_2, top_2, right_2, bottom_2) = one, other
+    return max(left, left_2) < min(right, right_2) and max(top, top_2) < min(bottom, bottom_2)

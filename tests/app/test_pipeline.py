@@ -54,6 +54,7 @@ lengths = st.floats(1, 1e300) | st.floats(1, 500)
     st.sampled_from(range(1, 9)),
     st.sampled_from(Frame),
 )
+@example(FaceBox(16, 16, 3, 3, 26), (16, 16), 1, Frame.upright)
 def test_a_box_is_refused_or_can_be_cut_out_in_either_frame(
     box: FaceBox, size: tuple[int, int], exif: int, frame: Frame
 ) -> None:
