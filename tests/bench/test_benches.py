@@ -19,6 +19,7 @@ from bench import (
     models,
     rivals,
     service,
+    shapes,
 )
 from bench.batcher import CALLERS
 from bench.report import Report, Spread
@@ -104,6 +105,15 @@ def test_rivals_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     filled(report)
     assert len(report.rows) == len(checkpoint_names())
     assert "--setup" in report.note
+
+
+def test_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = shapes.photographs()
+    assert len({photograph.shape for photograph in some}) == len(some) == 31
+    monkeypatch.setattr(shapes, "photographs", lambda: some[:2])
+    report = shapes.measure(rounds=1)
+    filled(report)
+    assert [row["detector"] for row in report.rows] == ["centerface, 640 px", "yunet, 960 px"]
 
 
 def test_what_was_measured_is_kept_when_a_later_bench_fails(

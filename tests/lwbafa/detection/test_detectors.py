@@ -11,7 +11,7 @@ from skimage import data
 
 from lwbafa.detection import FaceDetector
 from lwbafa.detection.choose import DETECTORS, DetectorOptions, create_detector
-from lwbafa.detection.network import DetectorNetwork
+from lwbafa.detection.network import DetectorNetwork, _Compiled
 from lwbafa.errors import LoadError
 from lwbafa.quiet_openvino import ov
 from lwbafa.types import FaceBox, Pixels
@@ -85,15 +85,15 @@ def test_a_lone_photograph_has_all_threads_and_several_one_each(
     detector = create_detector(DetectorOptions(name, threads=2)).detector
     network: DetectorNetwork = detector._network  # type: ignore[attr-defined]
     compiled: list[int] = []
-    compile_ = network._compiled
+    compile_ = _Compiled
 
-    def noting(threads: int) -> ov.CompiledModel:
+    def noting(model: ov.Model, threads: int) -> _Compiled:
         compiled.append(threads)
-        return compile_(threads)
+        return compile_(model, threads)
 
     with network._is_alone() as alone, network._is_alone() as beside:
         assert (alone, beside) == (True, False)
-        monkeypatch.setattr(network, "_compiled", noting)
+        monkeypatch.setattr("lwbafa.detection.network._Compiled", noting)
         (busy,) = detector.detect(astronaut)
     (free,) = detector.detect(astronaut)
     assert compiled == [1]

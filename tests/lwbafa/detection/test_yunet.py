@@ -3,12 +3,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lwbafa.detection import network
 from lwbafa.detection.choose import DetectorOptions
 from lwbafa.detection.yunet import FILE, SCORE_THRESHOLD, create
 from lwbafa.types import Pixels
 
 
-def test_the_network_is_read_as_opencv_reads_it(astronaut: Pixels) -> None:
+def test_the_network_is_read_as_opencv_reads_it(
+    astronaut: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As OpenCV does, in single precision on every CPU.
+    monkeypatch.setitem(network.OPTIONS, "INFERENCE_PRECISION_HINT", "f32")
     # Sides that are multiples of 32, which neither of the two pads or stretches.
     picture = np.ascontiguousarray(astronaut[:384, 32:448])
     height, width = picture.shape[:2]

@@ -1,0 +1,84 @@
+"""What it costs to search photographs of many shapes, one after the other.
+
+    python -m bench.shapes
+
+OpenVINO prepares a network for every shape anew. The same photographs come in two orders: four of
+one shape in a row, and always one of another shape than the last.
+"""
+
+import time
+from functools import partial
+
+import click
+import cv2
+import numpy as np
+import skimage.data
+
+from bench.report import Cell, Report, Spread, interleaved, print_machine, rounds_option
+from lwbafa.detection import FaceDetector
+from lwbafa.detection.choose import DETECTORS, DetectorOptions, create_detector
+from lwbafa.types import Pixels
+
+LONG_PX, SHORT_PX, STEP_PX = 1440, 720, 48
+IN_A_ROW = 4
+
+
+def measure(rounds: int) -> Report:
+    """Milliseconds of a search by order, for every detector at its own size."""
+    shapes = photographs()
+    rows: list[dict[str, Cell]] = []
+    for name in DETECTORS:
+        detector = create_detector(DetectorOptions(name, threads=1))
+        _milliseconds(detector, shapes)  # makes ready for all of them
+        in_a_row = [photograph for photograph in shapes for _ in range(IN_A_ROW)]
+        times = interleaved(
+            rounds,
+            {
+                "one": partial(_milliseconds, detector, in_a_row),
+                "many": partial(_milliseconds, detector, shapes * IN_A_ROW),
+            },
+            name,
+        )
+        rows.append(
+            {
+                "detector": f"{name}, {detector.longest_side_px} px",
+                f"{IN_A_ROW} of a shape, ms": Spread.of(times["one"]),
+                "each of another, ms": Spread.of(times["many"]),
+                "ratio": Spread.of_ratios(times["many"], times["one"]),
+            }
+        )
+    note = (
+        f"One thread, one face each; {len(shapes)} shapes, the longer side {LONG_PX} px, the other "
+        f"{SHORT_PX} and more."
+    )
+    return Report("Photographs of many shapes", note, rows)
+
+
+def photographs() -> list[Pixels]:
+    """One of each shape, neighbours unlike each other."""
+    large = np.asarray(cv2.resize(skimage.data.astronaut(), (LONG_PX, LONG_PX)), np.uint8)
+    sides = range(LONG_PX, SHORT_PX - 1, -STEP_PX)
+    wide = [large[:side] for side in sides]
+    tall = [large[:, :side] for side in sides if side < LONG_PX]
+    order = np.random.default_rng(0).permutation(len(wide + tall))
+    return [(wide + tall)[i] for i in order]
+
+
+def _milliseconds(detector: FaceDetector, shown: list[Pixels]) -> float:
+    started = time.perf_counter()
+    for photograph in shown:
+        detector.detect(photograph)
+    return 1000 * (time.perf_counter() - started) / len(shown)
+
+
+@click.command()
+@rounds_option
+def main(rounds: int) -> None:
+    """The search of photographs by the order of their shapes."""
+    cv2.setNumThreads(1)  # as the service does
+    print_machine()
+    print(measure(rounds).as_text())
+
+
+if __name__ == "__main__":
+    main()
