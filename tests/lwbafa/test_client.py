@@ -74,7 +74,7 @@ def test_boxes_faces_and_models_are_asked_for(client: Client, astronaut: Pixels)
     assert len(client.align(astronaut, model=model.name)) == 1
 
 
-@pytest.mark.parametrize("model", ["lwbafa-lite-300w68", "lwbafa-wflw98"])
+@pytest.mark.parametrize("model", ["lwbafa-lite-300w68", "lwbafa-lite-wflw98"])
 def test_map_values_are_the_librarys_and_come_only_if_asked(model: str, astronaut: Pixels) -> None:
     folder = LITE.with_name(model)
     (expected,) = FaceAligner.load(folder).align(astronaut)
