@@ -1,8 +1,8 @@
 """The queue before the network: photographs that wait to be decoded and searched, and for how long.
 
-The workers take them first come, first served, and between them what is to be drawn for answers.
-What they cannot bring to the network in time is refused when it comes, or, if it turns out so
-later, is never begun.
+The workers take them first come, first served, but before them what is to be drawn for answers: who
+has waited once does not wait again. What they cannot bring to the network in time is refused when
+it comes, or, if it turns out so later, is never begun.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import TypeVar
 from app.batching.batcher import Batcher
 from app.batching.time_model import BatchTimeModel
 from app.errors import DeadlineExceeded, QueueFull
+from app.workers import UrgentFirst
 
 Made = TypeVar("Made")
 
@@ -100,7 +101,7 @@ class Preparation:
     """
 
     def __init__(self, workers: Executor, count: int) -> None:
-        self._workers, self._count = workers, count
+        self._workers, self._count = UrgentFirst(workers), count
         self._times = _Times()
         self._drawing_times: defaultdict[Hashable, _Times] = defaultdict(_Times)
         self._tasks: list[_Task] = []
@@ -188,7 +189,7 @@ class Preparation:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._end, task, times, size)
 
-        running = self._workers.submit(on_worker)
+        running = self._workers.submit(on_worker, urgent=not task.has_faces_to_align)
         self._tasks.append(task)
         try:
             return await asyncio.wrap_future(running)

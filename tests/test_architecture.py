@@ -82,11 +82,24 @@ def _nodes(tree: ast.AST, at_the_head: bool) -> Iterator[ast.AST]:
 
 
 def reads_environment(source: str) -> bool:
-    """Whether a module mentions what reads an environment variable."""
+    """Whether a module mentions what reads an environment variable.
+
+    A line that tells another library a default of ours, and does nothing with what was there, is
+    no reading.
+    """
+    tree = ast.parse(source)
+    telling = {
+        node.value.func.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Attribute)
+        and node.value.func.attr == "setdefault"
+    }
     return any(
-        (isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT)
+        (isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT and node not in telling)
         or (isinstance(node, ast.alias) and node.name in ENVIRONMENT)
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(tree)
     )
 
 
@@ -173,11 +186,13 @@ def test_no_modules_import_each_other() -> None:
         "import os\nos.environ['A']",
         "from os import getenv as g",
         "def f():\n    import os\n    return os.getenv('A')",
+        "import os\na = os.environ.setdefault('A', '1')",
     ],
 )
 def test_reading_the_environment_is_found(source: str) -> None:
     assert reads_environment(source)
     assert not reads_environment("import os\nos.cpu_count()")
+    assert not reads_environment("import os\nos.environ.setdefault('A', '1')")
 
 
 @pytest.mark.parametrize("source", ["from . import a", "from .a import b", "from .. import a"])

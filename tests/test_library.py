@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -209,12 +208,3 @@ def test_a_face_is_ready_for_json(aligner: FaceAligner, astronaut: Pixels) -> No
     assert len(plain["landmarks"]) == 68
     assert plain["landmarks"][30]["x"] == pytest.approx(face.landmarks[30, 0])
     assert plain["box"]["score"] == pytest.approx(face.box_score)
-
-
-def test_the_library_reads_no_environment() -> None:
-    """Neither by hand nor by a helper: a setting that is set must change nothing."""
-    assert os.environ.get("LWBAFA_ENGINE") is None
-    for path in (ROOT / "lwbafa").rglob("*.py"):
-        # OpenVINO is told one thing that it takes from nowhere else.
-        code = path.read_text().replace('os.environ.setdefault("ONEDNN_', "")
-        assert not re.search(r"\b(environ|getenv)\b", code), path

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -214,6 +215,44 @@ async def test_small_photographs_tell_nothing_of_far_larger_ones(
     held = asyncio.create_task(preparation.run(gate.wait, 10_000, time.monotonic() + 9))
     await asyncio.sleep(0.01)
     preparation.refuse_if_late(Network(), time.monotonic() + 2, 5 * MB)  # type: ignore[arg-type]
+    gate.set()
+    await held
+
+
+async def test_who_has_waited_once_does_not_wait_again(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    """Else, where the workers are what is scarce, every answer is there after its deadline."""
+    preparation = Preparation(executor, 1)
+    done: list[int | str] = []
+    held = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    photographs = [
+        asyncio.create_task(preparation.run(partial(done.append, number), MB, time.monotonic() + 9))
+        for number in range(3)
+    ]
+    await asyncio.sleep(0.02)
+    drawn = [
+        asyncio.create_task(preparation.draw(partial(done.append, name), "json", MB))
+        for name in ("first", "second", "left")
+    ]
+    await asyncio.sleep(0.02)
+    drawn.pop().cancel()
+    await asyncio.sleep(0.02)
+    gate.set()
+    await asyncio.gather(held, *photographs, *drawn)
+    assert done == ["first", "second", 0, 1, 2]
+
+
+async def test_what_waits_ends_with_the_executor(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    preparation = Preparation(executor, 1)
+    held = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    waiting = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+    executor.shutdown(wait=False, cancel_futures=True)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
     gate.set()
     await held
 
