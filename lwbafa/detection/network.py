@@ -26,7 +26,8 @@ MOST_THREADS = 4
 MOST_SQUARE_PX = 256
 
 # Where the CPU has bfloat16, OpenVINO takes it: YuNet then needs a quarter less time, CenterFace
-# half. The same faces are found; scores differ by 0.002, boxes by 0.2 % of their width.
+# half. YuNet finds the same faces; scores differ by 0.002, boxes by 0.2 % of their width.
+# CenterFace's boxes may move by some hundredths: of two neighbouring cells the other is hotter.
 OPTIONS = {
     "NUM_STREAMS": 1,
     "ENABLE_CPU_PINNING": False,

@@ -79,5 +79,5 @@ class OverlappingEngine(Engine, Protocol):
 
 
 def split(*answers: NDArray[Any]) -> list[Alignment]:
-    """A batch's points B×N×2, map values B×N and heatmaps B×64×64, face by face."""
+    """A batch's points B×N×2, map values B×N and heatmaps B×s×s, face by face."""
     return [Alignment(*face) for face in zip(*answers, strict=True)]

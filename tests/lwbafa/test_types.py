@@ -17,6 +17,9 @@ PICTURE = FaceBox(-0.5, -0.5, 16, 16)
         # The rectangle around it reaches into the picture, its corner does not.
         (FaceBox(16, 16, 3, 3, 26), False),
         (FaceBox(14.9, 14.9, 3, 3, 26), True),
+        # Beyond the corner, along the diagonal and across it.
+        (FaceBox(8, 17, 20, 2, 45), True),
+        (FaceBox(8, 17, 20, 2, -45), False),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, FaceBox) else None,
 )
