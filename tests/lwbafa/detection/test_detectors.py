@@ -11,7 +11,7 @@ from skimage import data
 
 from lwbafa.detection import FaceDetector
 from lwbafa.detection.choose import DETECTORS, DetectorOptions, create_detector
-from lwbafa.detection.network import DetectorNetwork, _Compiled
+from lwbafa.detection.network import OPTIONS, DetectorNetwork, _Compiled
 from lwbafa.errors import LoadError
 from lwbafa.quiet_openvino import ov
 from lwbafa.types import FaceBox, Pixels
@@ -98,6 +98,40 @@ def test_a_lone_photograph_has_all_threads_and_several_one_each(
     (free,) = detector.detect(astronaut)
     assert compiled == [1]
     assert busy.box == pytest.approx(free.box, abs=0.01)
+
+
+def test_half_the_precision_finds_the_same_faces(
+    name: str, astronaut: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for precision in ("f32", OPTIONS["INFERENCE_PRECISION_HINT"]):
+        monkeypatch.setitem(OPTIONS, "INFERENCE_PRECISION_HINT", precision)
+        (face,) = create_detector(DetectorOptions(name, threads=1)).detect(astronaut)
+        found.append(face)
+    exact, served = found
+    assert served.score == pytest.approx(exact.score, abs=0.01)
+    assert served.box == pytest.approx(exact.box, abs=0.02 * exact.box.width)
+
+
+def test_what_is_cut_out_small_leaves_the_network_for_photographs_ready(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network: DetectorNetwork = create_detector(DetectorOptions(name, threads=1)).detector._network  # type: ignore[attr-defined]
+    compiled = network._of_this_thread()
+    seen: dict[str, list[tuple[int, ...]]] = {"_photographs": [], "_squares": []}
+    for which, shapes in seen.items():
+        run = getattr(compiled, which)
+        monkeypatch.setattr(
+            compiled,
+            which,
+            lambda inputs, s=shapes, r=run: (s.append(inputs[0].shape), r(inputs))[1],
+        )
+    for height, width in ((512, 640), (256, 256), (128, 128), (512, 640)):
+        network(np.zeros((height, width, 3), np.uint8))
+    assert seen == {
+        "_photographs": [(1, 512, 640, 3)] * 2,
+        "_squares": [(1, 256, 256, 3), (1, 128, 128, 3)],
+    }
 
 
 def test_threads_get_the_same_answer(detector: FaceDetector, astronaut: Pixels) -> None:
