@@ -25,9 +25,9 @@ MOST_THREADS = 4
 
 MOST_SQUARE_PX = 256
 
-# In bfloat16, where the CPU has it, YuNet needs a quarter less time, CenterFace half. YuNet finds the
-# same faces; scores differ by 0.002, boxes by 0.3 % of their width. CenterFace's boxes may move by
-# some hundredths: of two neighbouring cells the other is hotter.
+# In bfloat16, where the CPU has it, YuNet needs a quarter less time, CenterFace half. YuNet finds
+# the same faces; scores differ by 0.002, boxes by 0.3 % of their width. CenterFace's boxes may move
+# by some hundredths: of two neighbouring cells the other is hotter.
 HAS_BF16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 OPTIONS = {
     "NUM_STREAMS": 1,
