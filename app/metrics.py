@@ -98,6 +98,11 @@ class Metrics:
             ["model"],
             registry=self.registry,
         )
+        self.preparation_age = Gauge(
+            "lwbafa_preparation_oldest_seconds",
+            "How long the oldest photograph that no worker has taken yet has waited",
+            registry=self.registry,
+        )
         self.inflight = Gauge(
             "lwbafa_inflight_requests",
             "Alignment requests being worked on, their bodies complete",

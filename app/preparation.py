@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from app.batching.batcher import Batcher
@@ -41,6 +41,7 @@ class _Task:
 
     seconds: float
     has_faces_to_align: bool
+    came: float = field(default_factory=time.monotonic)
     begun: float | None = None
     took_s: float | None = None
     wanted: bool = True
@@ -114,6 +115,11 @@ class Preparation:
         if len(self._tasks) < self._count:
             return 0.0
         return sum(task.left_s(now) for task in self._tasks) / self._count
+
+    def oldest_age_s(self) -> float:
+        """Seconds that the oldest of what waits for a worker has waited; for any thread."""
+        waiting = [task.came for task in list(self._tasks) if task.begun is None and task.wanted]
+        return time.monotonic() - min(waiting) if waiting else 0.0
 
     def refuse_if_late(self, batcher: Batcher, deadline: float, size: int | None = None) -> float:  # type: ignore[type-arg]
         """Raise QueueFull if a photograph of `size` bytes would be answered after `deadline`.

@@ -147,6 +147,7 @@ class Service:
                 queue_age_s=model.batcher.oldest_age_s,
                 batch_limit=partial(getattr, model.batcher, "max_batch"),
             )
+        metrics.preparation_age.set_function(self.pipeline.preparation.oldest_age_s)
         metrics.inflight.set_function(lambda: self.intake.in_progress)
         metrics.inflight_limit.set(settings.max_inflight_requests)
         metrics.upload_limit.set(settings.max_held_upload_bytes)

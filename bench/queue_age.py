@@ -27,7 +27,11 @@ CLOSED_LOOP_CALLERS = 24
 CAPACITY_S = 10
 SCRAPE_EVERY_S = 1.0
 GIVE_UP_S = 60
-GAUGES = ("lwbafa_queue_oldest_seconds", "lwbafa_inflight_requests")
+GAUGES = (
+    "lwbafa_queue_oldest_seconds",
+    "lwbafa_preparation_oldest_seconds",
+    "lwbafa_inflight_requests",
+)
 UPLOADS = {
     "box given": post(astronaut().body, boxes=[FACE]),
     "with detection": post(astronaut().body),
@@ -85,7 +89,7 @@ async def _offer(
     after = [await service.metric(name, stage="queue") for name in stage]
     waited_s, faces = (b - a for a, b in zip(before, after, strict=True))
     answered = [sample.latency_s for sample in samples if sample.status == 200]
-    ages, inflight = (list(values) for values in zip(*seen, strict=True))
+    ages, workers_ages, inflight = (list(values) for values in zip(*seen, strict=True))
     return {
         "faces/s": len(due) / seconds,
         "answered %": 100 * len(answered) / len(samples),
@@ -93,6 +97,8 @@ async def _offer(
         "CPU %": 100 * busy / (seconds * granted_cpus()),
         "queue age, mean ms": 1000 * mean(ages),
         "queue age, most ms": 1000 * max(ages),
+        "for a worker, mean ms": 1000 * mean(workers_ages),
+        "for a worker, most ms": 1000 * max(workers_ages),
         "time in queue, mean ms": 1000 * waited_s / faces if faces else 0.0,
         "in flight, mean": mean(inflight),
     }

@@ -243,6 +243,28 @@ async def test_who_has_waited_once_does_not_wait_again(
     assert done == ["first", "second", 0, 1, 2]
 
 
+async def test_the_longest_wait_for_a_worker_is_told(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    preparation = Preparation(executor, 1)
+    assert preparation.oldest_age_s() == 0
+    held = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.05)
+    assert preparation.oldest_age_s() == 0, "it is with a worker"
+    waiting = [
+        asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9)) for _ in range(2)
+    ]
+    await asyncio.sleep(0.05)
+    age = preparation.oldest_age_s()
+    assert 0.03 < age < 0.5
+    waiting.pop(0).cancel()
+    await asyncio.sleep(0.05)
+    assert preparation.oldest_age_s() > age
+    gate.set()
+    await asyncio.gather(held, *waiting)
+    assert preparation.oldest_age_s() == 0
+
+
 async def test_what_waits_ends_with_the_executor(
     executor: ThreadPoolExecutor, gate: threading.Event
 ) -> None:
