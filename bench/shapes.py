@@ -6,16 +6,13 @@ OpenVINO prepares a network for every shape anew. The same photographs come in t
 one shape in a row, and always one of another shape than the last.
 """
 
-import time
-from functools import partial
-
 import click
 import cv2
 import numpy as np
 import skimage.data
 
+from bench.detectors import Timed
 from bench.report import Cell, Report, Spread, interleaved, print_machine, rounds_option
-from lwbafa.detection import FaceDetector
 from lwbafa.detection.choose import DETECTORS, DetectorOptions, create_detector
 from lwbafa.types import Pixels
 
@@ -29,13 +26,12 @@ def measure(rounds: int) -> Report:
     rows: list[dict[str, Cell]] = []
     for name in DETECTORS:
         detector = create_detector(DetectorOptions(name, threads=1))
-        _milliseconds(detector, shapes)  # makes ready for all of them
         in_a_row = [photograph for photograph in shapes for _ in range(IN_A_ROW)]
         times = interleaved(
             rounds,
             {
-                "one": partial(_milliseconds, detector, in_a_row),
-                "many": partial(_milliseconds, detector, shapes * IN_A_ROW),
+                "one": Timed(detector, in_a_row),
+                "many": Timed(detector, shapes * IN_A_ROW),
             },
             name,
         )
@@ -62,13 +58,6 @@ def photographs() -> list[Pixels]:
     tall = [large[:, :side] for side in sides if side < LONG_PX]
     order = np.random.default_rng(0).permutation(len(wide + tall))
     return [(wide + tall)[i] for i in order]
-
-
-def _milliseconds(detector: FaceDetector, shown: list[Pixels]) -> float:
-    started = time.perf_counter()
-    for photograph in shown:
-        detector.detect(photograph)
-    return 1000 * (time.perf_counter() - started) / len(shown)
 
 
 @click.command()

@@ -54,9 +54,8 @@ class FaceBox(NamedTuple):
         # The other as this one sees it: turned the other way about this one's centre.
         center = x + right * cos + down * sin, y - right * sin + down * cos
         seen = FaceBox.centered(center, upright.width, upright.height, -self.roll_degrees)
-        return _overlap(self.bounds, upright.bounds) and _overlap(
-            self._replace(roll_degrees=0.0).bounds, seen.bounds
-        )
+        itself = self._replace(roll_degrees=0.0)
+        return min(self.upright.intersection(upright), itself.intersection(seen.upright)) > 0
 
     def intersection(self, other: "FaceBox") -> float:
         """The area that two upright boxes share."""
@@ -89,9 +88,3 @@ class FaceBox(NamedTuple):
         left, top = points.min(axis=0).tolist()
         right, bottom = points.max(axis=0).tolist()
         return cls(left, top, right - left, bottom - top)
-
-
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether two upright rectangles, by left, top, right and bottom, share more than an edge."""
-    (left, top, right, bottom), (left_2, top_2, right_2, bottom_2) = one, other
-    return max(left, left_2) < min(right, right_2) and max(top, top_2) < min(bottom, bottom_2)
