@@ -16,8 +16,10 @@ def averaged_down(image: Pixels, size: tuple[int, int]) -> Pixels:
 
     By a whole factor first, which takes a tenth of the time. What that leaves over is cut off on
     both sides alike: nothing moves by more than half a pixel of the answer. Less than
-    `MOST_BILINEAR` is interpolated.
+    `MOST_BILINEAR` is interpolated; nothing smaller, it is the image itself.
     """
+    if image.shape[1::-1] == size:
+        return image
     width, height = image.shape[1::-1]
     factor = max(1, min(width // size[0], height // size[1]))
     if factor > 1:

@@ -78,7 +78,8 @@ def test_service(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_latency() -> None:
     report = latency.measure(LITE, rounds=1, requests=1)
-    assert filled(report) == ["stage", "box given", "detection", "12 MP, detection"]
+    cases = ["box given", "detection", "detection, 100 ms apart", "12 MP, detection"]
+    assert filled(report) == ["stage", *cases]
     stages = {row["stage"] for row in report.rows}
     assert {"decode", "detect", "network", "total", latency.OVERHEAD, latency.CLIENT} <= stages
 
