@@ -51,6 +51,9 @@ MEDIAPIPE_68 = (
 Of two, the mean is taken. The meshes differ: along the jaw there is no exact counterpart.
 """
 
+NEAR_PX = 256
+"""Enough to find a face near the camera. MediaPipe's detector, for such faces, sees 128 px."""
+
 Reduce = Callable[[Points], Points]
 """A library's own points of a face, …×2, to the 68."""
 
@@ -77,23 +80,29 @@ class Contender(Protocol):
 
 
 class Ours:
-    """The service's aligner, one photograph at a time and without HTTP."""
+    """The service's aligner, one photograph at a time and without HTTP.
 
-    def __init__(self, checkpoint: Path) -> None:
+    Searches as finely as it does by itself, or at `detection_px`.
+    """
+
+    def __init__(self, checkpoint: Path, detection_px: int | None = None) -> None:
         self._aligner = served_aligner(checkpoint)
+        self._align = partial(self._aligner.align, detection_px=detection_px)
         self._aligner.engine.warm_up(1)
         self._as_68 = list(AS_68[self._aligner.checkpoint.markup.landmark_count])
         self.name = f"{self._aligner.checkpoint.name}, {label(self._aligner.engine)}"
+        if detection_px:
+            self.name += f", searched at {detection_px} px"
 
     def landmarks(self, seconds: float) -> float:
-        return faces_per_second(partial(self._aligner.align, photograph(), [FACE]), 1, seconds)
+        return faces_per_second(partial(self._align, photograph(), [FACE]), 1, seconds)
 
     def photographs(self, seconds: float) -> float:
-        return faces_per_second(partial(self._aligner.align, photograph()), 1, seconds)
+        return faces_per_second(partial(self._align, photograph()), 1, seconds)
 
     def find(self, pictures: Sequence[Pixels]) -> list[list[Points]]:
         return [
-            [face.landmarks[self._as_68] for face in self._aligner.align(picture)]
+            [face.landmarks[self._as_68] for face in self._align(picture)]
             for picture in tqdm(pictures, desc=self.name, unit="face", mininterval=1)
         ]
 
@@ -126,7 +135,7 @@ class Rival:
 
 @contextmanager
 def contenders(checkpoint: Path, training: Sequence[Face] = ()) -> Iterator[list[Contender]]:
-    """Ours, the checkpoint first and those of the model store after it, and the others.
+    """Ours, the checkpoint first, then also searched coarsely; its siblings; and the others.
 
     The others are left out if they are not installed.
 
@@ -134,7 +143,8 @@ def contenders(checkpoint: Path, training: Sequence[Face] = ()) -> Iterator[list
     nearest are taken. Raises LoadError, DatasetError for faces that no map can be fitted on, and
     TrainingError if a process ends.
     """
-    found: list[Contender] = [Ours(folder) for folder in _with_siblings(checkpoint)]
+    first, *siblings = _with_siblings(checkpoint)
+    found: list[Contender] = [Ours(first), Ours(first, NEAR_PX), *map(Ours, siblings)]
     with ExitStack() as processes:
         if PYTHON.exists():
             dlib = processes.enter_context(worker("dlib"))

@@ -104,7 +104,7 @@ def test_rivals_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contenders, "PYTHON", Path("not/installed"))
     report = rivals.measure(LITE, rounds=1, seconds=0.01)
     filled(report)
-    assert len(report.rows) == len(checkpoint_names())
+    assert len(report.rows) == len(checkpoint_names()) + 1
     assert "--setup" in report.note
 
 

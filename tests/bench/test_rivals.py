@@ -73,7 +73,7 @@ def test_accuracy_of_what_each_found_and_of_what_all_found() -> None:
 @needs_rivals
 def test_every_contender_finds_the_astronauts_points(astronaut: Pixels) -> None:
     with contenders.contenders(LITE) as all_of_them:
-        assert len(all_of_them) == 2 + len(checkpoint_names())
+        assert len(all_of_them) == 3 + len(checkpoint_names())
         for contender in all_of_them:
             assert contender.landmarks(0.01) > 0
             assert contender.photographs(0.01) > 0
