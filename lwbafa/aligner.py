@@ -106,18 +106,17 @@ class FaceAligner:
         PhotographError, OSError for a path, ValueError for an array that is no picture and for too
         fine a search, InvalidBox, InferenceFailed, DeviceLost.
         """
-        chosen = None if boxes is None else [_box(index, box) for index, box in enumerate(boxes)]
         opened = photograph if isinstance(photograph, Photograph) else Photograph.open(photograph)
         timings = timings or Timings()
-        prepared = self.prepare(opened, chosen, max_faces, timings, detection_px)
-        with self._engine_turn, timings.stage("network"):
-            alignments = self.engine.align(prepared.pixels) if prepared.pixels else []
+        prepared = self.prepare(opened, boxes, max_faces, timings, detection_px)
+        with timings.stage("network"):
+            alignments = self.run(prepared.pixels)
         return self.finish(prepared, alignments)
 
     def prepare(
         self,
         photograph: Photograph,
-        boxes: Sequence[FaceBox] | None,
+        boxes: Sequence[FaceBox | Sequence[float]] | None,
         max_faces: int,
         timings: Timings | None = None,
         detection_px: int | None = None,
@@ -129,14 +128,23 @@ class FaceAligner:
             found, chosen = len(detected), detected[:max_faces]
         else:
             picture, found = None, None
-            refuse_misplaced(boxes, photograph.upright_size)
-            chosen = [(box, None) for box in boxes]
+            given = [_box(index, box) for index, box in enumerate(boxes)]
+            refuse_misplaced(given, photograph.upright_size)
+            chosen = [(box, None) for box in given]
         crops = [Crop.around(box, self._crop_scale) for box, _ in chosen]
         with timings.stage("decode"):
             picture = self._fine_enough(picture, photograph, crops)
         with timings.stage("crop"):
             pixels = [picture.crop_from(crop).cut(picture.pixels, self._input_px) for crop in crops]
         return Prepared(chosen, crops, pixels, found, photograph.upright_size)
+
+    def run(self, pixels: Sequence[Pixels]) -> list[Alignment]:
+        """The engine's answers for crops, which may be of several photographs.
+
+        Raises InferenceFailed, DeviceLost.
+        """
+        with self._engine_turn:
+            return self.engine.align(pixels) if pixels else []
 
     def finish(self, prepared: Prepared, alignments: Sequence[Alignment]) -> list[AlignedFace]:
         """The engine's answers in the upright photograph's pixels.

@@ -4,24 +4,28 @@ It is made where it works: it is pickled as the arguments that it was made with.
 Ray Data's `map_batches` it takes and answers tables, which needs pyarrow.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lwbafa.aligner import FaceAligner
+from lwbafa.aligner import FaceAligner, Prepared
 from lwbafa.bulk import store
 from lwbafa.bulk.rows import Row, aligned, failed
 from lwbafa.cpus import granted_cpus
 from lwbafa.detection.choose import DetectorOptions
+from lwbafa.engine import Alignment
 from lwbafa.engine.choose import EngineOptions
-from lwbafa.errors import DeviceLost
+from lwbafa.errors import DeviceLost, InferenceFailed
 from lwbafa.imaging.photograph import Photograph
 from lwbafa.model_store import DEFAULT_CHECKPOINT
 from lwbafa.timings import Timings
+from lwbafa.types import Pixels
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,6 +35,9 @@ Boxes = Sequence[Sequence[float]]
 READERS = 8
 """Threads that read beside those that align: a store answers slower than a disk."""
 
+TOGETHER = 8
+"""Photographs or faces given to the engine at once, which takes a quick one a quarter less time."""
+
 
 class Item(NamedTuple):
     """A photograph that is to be read; `boxes` are the faces, where they are known."""
@@ -38,6 +45,19 @@ class Item(NamedTuple):
     uri: str
     read: Callable[[], bytes]
     boxes: Boxes | None = None
+
+
+class Opened(NamedTuple):
+    """A photograph that was read and searched, or the error that came of it."""
+
+    uri: str
+    outcome: Prepared | Exception
+    timings: Timings
+
+    @property
+    def pixels(self) -> list[Pixels]:
+        """The crops for the engine."""
+        return self.outcome.pixels if isinstance(self.outcome, Prepared) else []
 
 
 class Seen(NamedTuple):
@@ -115,14 +135,63 @@ class BulkAligner:
         return [seen.row for seen in self.each(items)]
 
     def each(self, items: Iterable[Item]) -> Iterator[Seen]:
-        """What each photograph has shown, in their order; so many are read ahead, and no more."""
+        """What each photograph has shown, in their order; so many are read ahead, and no more.
+
+        Faces of several photographs go to the engine together.
+        """
         cpus = Semaphore(self._threads)
+        together: list[Opened] = []
+        for opened in self._in_order(items, cpus):
+            together.append(opened)
+            if _are_enough(together):
+                yield from self.finish(together, cpus)
+                together = []
+        yield from self.finish(together, cpus)
+
+    def one(self, item: Item) -> Seen:
+        """What one photograph has shown."""
+        (seen,) = self.finish([self.prepare(item)])
+        return seen
+
+    def prepare(self, item: Item, cpus: Semaphore | None = None) -> Opened:
+        """Read a photograph at once, search it when one of the CPUs is free."""
+        timings = Timings()
+        try:
+            with timings.stage("read"):
+                content = item.read()
+            with cpus or Semaphore():
+                photograph = Photograph.of_bytes(content)
+                prepared = self._aligner.prepare(
+                    photograph, item.boxes, self._max_faces, timings, self._detection_px
+                )
+        except Exception as error:
+            return Opened(item.uri, error, timings)
+        return Opened(item.uri, prepared, timings)
+
+    def finish(self, together: Sequence[Opened], cpus: Semaphore | None = None) -> list[Seen]:
+        """What the photographs have shown; one by one if the engine fails on all of them."""
+        pixels = [face for opened in together for face in opened.pixels]
+        begun = time.perf_counter()
+        try:
+            with cpus or Semaphore():
+                alignments = iter(self._aligner.run(pixels))
+        except DeviceLost:
+            raise
+        except Exception as error:
+            if len(together) > 1:
+                return [seen for opened in together for seen in self.finish([opened], cpus)]
+            return [Seen(failed(opened.uri, None, error), opened.timings) for opened in together]
+        a_face_s = (time.perf_counter() - begun) / max(1, len(pixels))
+        return [self._seen(opened, alignments, a_face_s) for opened in together]
+
+    def _in_order(self, items: Iterable[Item], cpus: Semaphore) -> Iterator[Opened]:
+        """The photographs, prepared on threads ahead of the one that is asked for."""
         workers = self._threads + READERS
         with ThreadPoolExecutor(workers) as threads:
-            running: deque[Future[Seen]] = deque()
+            running: deque[Future[Opened]] = deque()
             try:
                 for item in items:
-                    running.append(threads.submit(self.one, item, cpus))
+                    running.append(threads.submit(self.prepare, item, cpus))
                     if len(running) > workers:
                         yield running.popleft().result()
                 while running:
@@ -130,23 +199,23 @@ class BulkAligner:
             finally:
                 threads.shutdown(cancel_futures=True)
 
-    def one(self, item: Item, cpus: Semaphore | None = None) -> Seen:
-        """What one photograph has shown; read at once, aligned when one of the CPUs is free."""
-        timings = Timings()
+    def _seen(self, opened: Opened, alignments: Iterator[Alignment], a_face_s: float) -> Seen:
+        """A photograph's row, with the next alignments, one for each of its faces."""
+        uri, outcome, timings = opened
+        if isinstance(outcome, Exception):
+            return Seen(failed(uri, None, outcome), timings)
+        timings.seconds["network"] = a_face_s * len(outcome.pixels)
+        own = list(islice(alignments, len(outcome.pixels)))
         try:
-            with timings.stage("read"):
-                content = item.read()
-            with cpus or Semaphore():
-                photograph = Photograph.of_bytes(content)
-                faces = self._aligner.align(
-                    photograph, item.boxes, self._max_faces, timings, self._detection_px
-                )
-        except DeviceLost:
-            raise
-        except Exception as error:
-            return Seen(failed(item.uri, None, error), timings)
-        values = [face.as_dict() for face in faces]
-        return Seen(aligned(item.uri, None, photograph.upright_size, values), timings)
+            values = [face.as_dict() for face in self._aligner.finish(outcome, own)]
+        except InferenceFailed as error:
+            return Seen(failed(uri, None, error), timings)
+        return Seen(aligned(uri, None, outcome.picture_size, values), timings)
+
+
+def _are_enough(together: Sequence[Opened]) -> bool:
+    """Whether the engine should have them now."""
+    return max(len(together), sum(len(opened.pixels) for opened in together)) >= TOGETHER
 
 
 class AlignerOptions(NamedTuple):

@@ -12,9 +12,9 @@ import cv2
 import pyarrow.parquet
 
 from lwbafa.aligner import FaceAligner
+from lwbafa.bulk.aligner import TOGETHER, BulkAligner
 from lwbafa.engine.choose import EngineOptions
 from lwbafa.imaging.photograph import Photograph
-from lwbafa.types import FaceBox
 
 SOME = 100
 
@@ -23,37 +23,35 @@ def main() -> None:
     """Say when it is ready, wait for a line, say how many in how many seconds of clock and CPU."""
     what, model, source, seconds = sys.argv[1:]
     cv2.setNumThreads(1)
-    aligner = FaceAligner.load(model, engine=EngineOptions(threads=1))
     photographs = pyarrow.parquet.ParquetFile(source).read_row_group(0).to_pylist()[:SOME]
-    one = _engine(aligner, photographs) if what == "engine" else _library(aligner, photographs)
-    _passes(one, 1.0)
+    some = _engine(model, photographs) if what == "engine" else _library(model, photographs)
+    _passes(some, 1.0)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(*_passes(one, float(seconds)))
+    print(*_passes(some, float(seconds)))
 
 
-def _engine(aligner: FaceAligner, photographs: list[dict[str, Any]]) -> Callable[[int], object]:
+def _engine(model: str, photographs: list[dict[str, Any]]) -> Callable[[], int]:
+    aligner = FaceAligner.load(model, engine=EngineOptions(threads=1))
     crops = [
-        aligner.prepare(Photograph.of_bytes(row["bytes"]), [FaceBox(*row["boxes"][0])], 1).pixels
-        for row in photographs
+        crop
+        for row in photographs[:TOGETHER]
+        for crop in aligner.prepare(Photograph.of_bytes(row["bytes"]), row["boxes"], 1).pixels
     ]
-    return lambda index: aligner.engine.align(crops[index % len(crops)])
+    return lambda: len(aligner.engine.align(crops))
 
 
-def _library(aligner: FaceAligner, photographs: list[dict[str, Any]]) -> Callable[[int], object]:
-    def one(index: int) -> object:
-        row = photographs[index % len(photographs)]
-        return aligner.align(row["bytes"], row["boxes"])
-
-    return one
+def _library(model: str, photographs: list[dict[str, Any]]) -> Callable[[], int]:
+    aligner = BulkAligner(model, engine=EngineOptions(threads=1))
+    contents, boxes = ([row[name] for row in photographs] for name in ("bytes", "boxes"))
+    return lambda: len(aligner.rows(contents, boxes))
 
 
-def _passes(one: Callable[[int], object], seconds: float) -> tuple[int, float, float]:
-    passes, began, cpu_began = 0, time.perf_counter(), time.process_time()
+def _passes(some: Callable[[], int], seconds: float) -> tuple[int, float, float]:
+    done, began, cpu_began = 0, time.perf_counter(), time.process_time()
     while (took := time.perf_counter() - began) < seconds:
-        one(passes)
-        passes += 1
-    return passes, took, time.process_time() - cpu_began
+        done += some()
+    return done, took, time.process_time() - cpu_began
 
 
 if __name__ == "__main__":

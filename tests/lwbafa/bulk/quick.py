@@ -5,9 +5,11 @@ python -m tests.lwbafa.bulk.quick OUT DEADLY    # works on a run; a photograph D
 
 import os
 import sys
+from collections.abc import Sequence
 from threading import Semaphore
 
-from lwbafa.bulk.aligner import BulkAligner, Item, Seen
+from lwbafa.aligner import Prepared
+from lwbafa.bulk.aligner import BulkAligner, Item, Opened, Seen
 from lwbafa.bulk.plan import Plan
 from lwbafa.bulk.rows import aligned, failed
 from lwbafa.bulk.worker import ShardWorker, done_shards
@@ -21,16 +23,27 @@ class Quick(BulkAligner):
         self._threads = 2
         self._deadly = deadly
 
-    def one(self, item: Item, cpus: Semaphore | None = None) -> Seen:  # noqa: ARG002
+    def prepare(self, item: Item, cpus: Semaphore | None = None) -> Opened:  # noqa: ARG002
         timings = Timings()
         try:
             with timings.stage("read"):
                 content = item.read()
             if self._deadly and item.uri.endswith(self._deadly):
                 os._exit(9)
-            return Seen(aligned(item.uri, None, (content[0], 1), []), timings)
+            return Opened(item.uri, Prepared([], [], [], 0, (content[0], 1)), timings)
         except Exception as error:
-            return Seen(failed(item.uri, None, error), timings)
+            return Opened(item.uri, error, timings)
+
+    def finish(self, together: Sequence[Opened], cpus: Semaphore | None = None) -> list[Seen]:  # noqa: ARG002
+        return [
+            Seen(
+                failed(opened.uri, None, opened.outcome)
+                if isinstance(opened.outcome, Exception)
+                else aligned(opened.uri, None, opened.outcome.picture_size, []),
+                opened.timings,
+            )
+            for opened in together
+        ]
 
 
 def main() -> None:

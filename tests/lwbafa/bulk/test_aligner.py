@@ -1,14 +1,21 @@
 """`BulkAligner` with the real network: rows for whatever comes, one for each."""
 
 import pickle
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lwbafa import DetectorOptions, EngineOptions
 from lwbafa.bulk.aligner import AlignerOptions, BulkAligner
 from lwbafa.detection import network
+from lwbafa.engine import Alignment
+from lwbafa.errors import DeviceLost
+from lwbafa.imaging.photograph import Photograph
+from lwbafa.types import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,59 @@ def test_boxes_that_are_known_are_taken(aligner: BulkAligner, astronaut_jpeg: by
     for row in aligner.rows([astronaut_jpeg] * 4, wrong):
         assert row["error"]["code"] == "invalid_parameter"
         assert row["error"]["text"].startswith("boxes[0] is not x, y, width, height")
+
+
+@pytest.fixture
+def given(aligner: BulkAligner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many faces the engine was given at a time."""
+    counts: list[int] = []
+    engine = aligner._aligner.engine
+    align = engine.align
+
+    def counting(crops: Sequence[Pixels]) -> list[Alignment]:
+        counts.append(len(crops))
+        return align(crops)
+
+    monkeypatch.setattr(engine, "align", counting)
+    return counts
+
+
+def test_faces_of_several_photographs_go_to_the_engine_together(
+    aligner: BulkAligner, given: list[int], astronaut_jpeg: bytes
+) -> None:
+    box = (181, 86, 88, 92)
+    boxes = [[box], [box] * 3, [], [box], [box], [box, (170, 80, 99, 99)], [box]]
+    alone = [aligner.rows([astronaut_jpeg], [of_one]) for of_one in boxes]
+    assert given == [1, 3, 1, 1, 2, 1]
+    given.clear()
+    rows = aligner.rows([astronaut_jpeg] * 7, boxes)
+    assert given == [8, 1]
+    assert [row["faces"] for row in rows] == [row["faces"] for (row,) in alone]
+    given.clear()
+    aligner.rows([astronaut_jpeg, b""] * 10, [[box]] * 20)
+    assert given == [4, 4, 2]
+
+
+def test_a_face_that_the_engine_fails_on_is_its_photographs_error_alone(
+    aligner: BulkAligner, monkeypatch: pytest.MonkeyPatch, astronaut_jpeg: bytes
+) -> None:
+    engine = aligner._aligner.engine
+    align = engine.align
+    boxes = [[(181, 86, 88, 92)], [(0, 400, 50, 50)], [(170, 80, 99, 99)]]
+    deadly = aligner._aligner.prepare(Photograph.open(astronaut_jpeg), boxes[1], 1).pixels[0]
+
+    def failing(error: Exception, crops: Sequence[Pixels]) -> list[Alignment]:
+        if any(np.array_equal(crop, deadly) for crop in crops):
+            raise error
+        return align(crops)
+
+    monkeypatch.setattr(engine, "align", partial(failing, MemoryError("none left")))
+    rows = aligner.rows([astronaut_jpeg] * 3, boxes)
+    assert [row["status"] for row in rows] == ["ok", "error", "ok"]
+    assert rows[1]["error"]["text"] == "none left"
+    monkeypatch.setattr(engine, "align", partial(failing, DeviceLost("gone")))
+    with pytest.raises(DeviceLost):
+        aligner.rows([astronaut_jpeg] * 3, boxes)
 
 
 def test_each_photograph_is_searched_on_one_thread_whatever_the_machine_has(
