@@ -22,11 +22,19 @@ def averaged_down(image: Pixels, size: tuple[int, int]) -> Pixels:
         return image
     width, height = image.shape[1::-1]
     factor = max(1, min(width // size[0], height // size[1]))
-    if factor > 1:
-        smaller = (width // factor, height // factor)
-        left, top = width % factor // 2, height % factor // 2
-        whole = image[top : top + factor * smaller[1], left : left + factor * smaller[0]]
-        image = cv2.resize(whole, smaller, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    image = at_fraction(image[height % factor // 2 :, width % factor // 2 :], factor)
     left_over = max(image.shape[1] / size[0], image.shape[0] / size[1])
     how = cv2.INTER_LINEAR if left_over <= MOST_BILINEAR else cv2.INTER_AREA
     return cv2.resize(image, size, interpolation=how)  # type: ignore[return-value]
+
+
+def at_fraction(image: Pixels, factor: int) -> Pixels:
+    """An image at 1/`factor` of its size: means of whole squares of pixels, from its top left on.
+
+    One that has no such square is empty.
+    """
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    whole = image[: height * factor, : width * factor]
+    if factor == 1 or not whole.size:
+        return whole
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lwbafa.imaging.averaging import at_fraction
 from lwbafa.types import FaceBox, Pixels, Points
 
 CROP_SCALE = 1.3
@@ -77,12 +78,7 @@ class Crop(NamedTuple):
         reach = self.side * 0.71 + factor  # half a diagonal, as the square may be turned
         left, top = (max(0, int(c - reach)) for c in (self.center_x, self.center_y))
         right, bottom = (max(0, int(c + reach) + 1) for c in (self.center_x, self.center_y))
-        region = image[top:bottom, left:right]
-        height, width = region.shape[0] // factor, region.shape[1] // factor
-        if factor > 1 and height and width:
-            whole = region[: height * factor, : width * factor]
-            region = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        return region[:height, :width], Crop(
+        return at_fraction(image[top:bottom, left:right], factor), Crop(
             (self.center_x - left + 0.5) / factor - 0.5,
             (self.center_y - top + 0.5) / factor - 0.5,
             self.side / factor,
