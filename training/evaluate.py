@@ -30,6 +30,8 @@ from training.reliability import Judged, table
 from training.strata import by_opening, by_pose
 
 BATCH = 8
+TURNS_DEGREES = (15, 30, 45)
+
 LEAST_OVERLAP = 0.3
 """Of the detector's box with the true one, to be of the same face."""
 
@@ -171,6 +173,20 @@ def by_group(results: Sequence[BoxResult], markup: Markup) -> str:
     return tabulate(rows, ("group", *(f"{r.box} box" for r in results)), floatfmt=".2f")
 
 
+def by_turn(aligner: FaceAligner, faces: Sequence[Face], upright: float) -> str:
+    """NME in percent from the landmarks' boxes, turned either way, and over the `upright` one's."""
+    rows = []
+    for degrees in TURNS_DEGREES:
+        turned = [
+            (face, face.box._replace(roll_degrees=sign * degrees))
+            for face in faces
+            for sign in (-1, 1)
+        ]
+        nme = float(np.mean([measured.nme for measured in _align(aligner, turned)]))
+        rows.append((f"{degrees} either way", len(turned), 100 * nme, nme / upright))
+    return tabulate(rows, ("crop turned by, degrees", "crops", "NME %", "ratio"), floatfmt=".2f")
+
+
 def draw_worst(result: BoxResult, markup: Markup, path: Path, count: int = 10) -> None:
     """The faces with the largest errors side by side, as the network saw them."""
     worst = sorted(result.faces, key=lambda measured: -measured.nme)[:count]
@@ -206,7 +222,9 @@ def evaluate(
     print(table({scores: [result.judged() for result in results]}, markup), end="\n\n")
     print("From the landmarks' box:", end="\n\n")
     print(by_opening(truths, answers, markup), end="\n\n")
-    print(by_pose(truths, [m.nme for m in by_landmarks.faces], markup))
+    errors = [m.nme for m in by_landmarks.faces]
+    print(by_pose(truths, errors, markup), end="\n\n")
+    print(by_turn(aligner, faces, float(np.mean(errors))))
     if curve:
         draw_curves({f"{r.box} box": [m.nme for m in r.faces] for r in results}, curve)
     if worst:

@@ -9,7 +9,7 @@ from lwbafa.face import AlignedFace
 from lwbafa.imaging.crop import Crop
 from lwbafa.markups import MARKUP_68
 from lwbafa.model_store import checkpoint_names
-from lwbafa.types import FaceBox
+from lwbafa.types import FaceBox, Pixels
 from tests.conftest import FACE_DATA, needs_face_data
 from training.datasets import Face, load_faces
 from training.errors import DatasetError
@@ -17,6 +17,7 @@ from training.evaluate import (
     BoxResult,
     Measured,
     by_group,
+    by_turn,
     draw_worst,
     measure,
     overlap,
@@ -83,6 +84,17 @@ def test_every_group_has_a_row(result: BoxResult) -> None:
     lines = by_group([result], MARKUP_68).splitlines()
     assert [line.split()[0] for line in lines[2:]] == list(MARKUP_68.groups)
     assert {line.split()[1] for line in lines[2:]} == {"7.00"}
+
+
+def test_a_turned_crop_is_answered_in_the_photographs_pixels(astronaut: Pixels) -> None:
+    aligner = FaceAligner.load()
+    (upright,) = aligner.align(astronaut)
+    face = Face("any", astronaut, upright.landmarks.astype(np.float32), frozenset())
+    rows = [line.split() for line in by_turn(aligner, [face], upright=0.01).splitlines()[2:]]
+    assert [(row[0], row[3]) for row in rows] == [("15", "2"), ("30", "2"), ("45", "2")]
+    off = [float(row[4]) for row in rows]
+    assert 0 < off[0] < off[1] < off[2] < 5
+    assert [float(row[5]) for row in rows] == pytest.approx(off)
 
 
 def test_pictures_are_pictures(result: BoxResult, tmp_path: Path) -> None:
