@@ -49,24 +49,28 @@ class Crop(NamedTuple):
     def cut(self, image: Pixels, size_px: int) -> Pixels:
         """Resample the region to size_px × size_px, bilinear, black outside the image.
 
-        A region much larger than `size_px` is first averaged down, so that nothing aliases.
+        A region much larger than `size_px` is first averaged down, so that nothing aliases. Of a
+        grey image (H×W), a heatmap say, the cut is grey as well.
         """
         region, crop = self._surroundings(image, max(1, int(self.side / size_px)))
         if not region.size:
-            return np.zeros((size_px, size_px, 3), np.uint8)
+            return np.zeros((size_px, size_px, *image.shape[2:]), np.uint8)
         # Corners of the output in pixel-centre coordinates, as the edges 0 and 1 of the crop.
         pixel = np.array([[0, 0], [1, 0], [0, 1]])
         source = crop.to_image((pixel + 0.5) / size_px)
         to_source = np.column_stack((source[1] - source[0], source[2] - source[0], source[0]))
+        grey = image.ndim == 2
         # OpenCV resamples four channels in a third of the time of three.
         resampled = cv2.warpAffine(
-            cv2.cvtColor(region, cv2.COLOR_RGB2RGBA),
+            region if grey else cv2.cvtColor(region, cv2.COLOR_RGB2RGBA),
             to_source,
             (size_px, size_px),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
         )
-        return cv2.cvtColor(resampled, cv2.COLOR_RGBA2RGB)  # type: ignore[return-value]
+        if not grey:
+            resampled = cv2.cvtColor(resampled, cv2.COLOR_RGBA2RGB)
+        return resampled  # type: ignore[return-value]
 
     def _axes(self) -> NDArray[np.float64]:
         """Rows: the image-space unit vectors of the crop's x and y axes."""

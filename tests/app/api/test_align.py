@@ -249,6 +249,7 @@ def test_a_turned_face_is_found_and_its_box_sent_back_gives_it_again(
     assert np.abs(points(again) - points(face)).max() < SENT_BACK_PX
     heatmap = face["heatmap"]
     image = np.array(Pillow.open(io.BytesIO(base64.b64decode(heatmap["png_base64"]))))
+    assert image.shape == (256, 256)
     place = heatmap["box"]
     on_png = (points(face) + 0.5 - [place["x"] + 0.5, place["y"] + 0.5]) * (
         256 / place["width"]
@@ -302,6 +303,14 @@ def test_accept_png_draws_over_the_upright_photograph(
     assert np.percentile(columns, 1) * scale > 150
     assert np.percentile(columns, 99) * scale < 290
     assert np.percentile(rows, 99) * scale < 200
+
+
+def test_accept_png_draws_over_a_turned_face(client: httpx.Client, portrait: Pixels) -> None:
+    body = encode(np.asarray(cv2.rotate(portrait, cv2.ROTATE_90_CLOCKWISE), np.uint8), ".png")
+    headers = {"Accept": "image/png", "Content-Type": "image/png"}
+    response = client.post("/v1/align", content=body, headers=headers)
+    assert response.status_code == 200, response.text
+    assert np.array(Pillow.open(io.BytesIO(response.content))).shape == (1024, 600, 3)
 
 
 def test_callers_share_batches_and_get_their_own_answers(

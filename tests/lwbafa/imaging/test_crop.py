@@ -201,6 +201,14 @@ def test_channels_stay_in_order_and_the_image_stays_as_it_is() -> None:
     assert (image == (10, 100, 200)).all()
 
 
+@pytest.mark.parametrize("crop", [Crop(20, 30, 40, 30), Crop(10, 10, 500), Crop(-900, 10, 40)])
+def test_the_cut_of_a_grey_image_is_grey_and_shows_the_same(crop: Crop) -> None:
+    grey = np.random.default_rng(7).integers(0, 256, (50, 60), np.uint8)
+    cut = crop.cut(grey, 32)
+    assert cut.shape == (32, 32)
+    assert np.array_equal(cut, crop.cut(np.dstack([grey] * 3), 32)[..., 1])
+
+
 def test_an_image_longer_than_a_16_bit_coordinate_is_cut_all_the_same() -> None:
     image = np.zeros((40, 40_000, 3), np.uint8)
     image[:, 39_000:] = 255

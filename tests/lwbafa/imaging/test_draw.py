@@ -88,7 +88,10 @@ def test_landmarks_outside_of_every_group_are_not_drawn() -> None:
     assert tuple(drawn[80, 100]) == GROUP_COLORS[0]
 
 
-@pytest.mark.parametrize("crop", [Crop(100, 80, 128), Crop(90.3, 70.8, 200), Crop(40, 30, 30)])
+@pytest.mark.parametrize(
+    "crop",
+    [Crop(100, 80, 128), Crop(90.3, 70.8, 200), Crop(40, 30, 30), Crop(100, 80, 100, -50)],
+)
 @pytest.mark.parametrize(("column", "row"), [(32, 32), (20, 40), (45, 25)])
 def test_heat_glows_where_the_crop_has_it(crop: Crop, column: int, row: int) -> None:
     before = grey()
