@@ -50,6 +50,7 @@ def _named(ctx: click.Context | None, param: click.Parameter | None, value: str)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lwbafa")
 def main() -> None:
     """Facial landmarks in named groups, each scored, for every face in a photograph."""
 
