@@ -3,8 +3,9 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -60,39 +61,59 @@ class Workers:
             self._ready.set()
 
 
+class _Job:
+    """Work that waits for a thread. What its caller does not want any more is let go of at once."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.future: Future[Any] = Future()
+        self._work: Callable[[], Any] | None = work
+        self.future.add_done_callback(self._let_go)
+
+    def run(self) -> bool:
+        """Run the work; False if it was cancelled."""
+        if not self.future.set_running_or_notify_cancel() or self._work is None:
+            return False
+        try:
+            made = self._work()
+        except BaseException as error:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(made)
+        return True
+
+    def _let_go(self, _: Future[Any]) -> None:
+        self._work = None
+
+
 class UrgentFirst:
     """Has an executor's threads take urgent work before all other, each in the order it came."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._urgent: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._other: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._urgent: deque[_Job] = deque()
+        self._other: deque[_Job] = deque()
 
     def submit(self, work: Callable[[], Made], *, urgent: bool) -> Future[Made]:
         """Run `work` on a thread. Cancelled with the executor's other work if that is shut down."""
-        future: Future[Made] = Future()
-        (self._urgent if urgent else self._other).append((future, work))
+        job = _Job(work)
+        (self._urgent if urgent else self._other).append(job)
         # A thread comes for each; which work it takes is decided when it is there.
-        turn = self._executor.submit(self._take)
-        turn.add_done_callback(lambda turn: turn.cancelled() and future.cancel())
-        return future
+        self._executor.submit(self._take).add_done_callback(self._on_turn)
+        return job.future
 
     def _take(self) -> None:
-        for waiting in (self._urgent, self._other):
-            while waiting:
-                try:
-                    future, work = waiting.popleft()
-                except IndexError:  # another thread was here meanwhile
-                    break
-                if future.set_running_or_notify_cancel():
-                    _run(future, work)
-                    return
+        for job in self._waiting():
+            if job.run():
+                return
 
+    def _on_turn(self, turn: Future[None]) -> None:
+        """No thread comes where a turn is cancelled: so one of those that wait is not done."""
+        if turn.cancelled() and (job := next(self._waiting(), None)):
+            job.future.cancel()
 
-def _run(future: Future[Made], work: Callable[[], Made]) -> None:
-    try:
-        made = work()
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(made)
+    def _waiting(self) -> Iterator[_Job]:
+        """What waits, taken from the queues one by one; other threads may do so meanwhile."""
+        for queue in (self._urgent, self._other):
+            with suppress(IndexError):
+                while True:
+                    yield queue.popleft()

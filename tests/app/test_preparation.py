@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -275,6 +276,57 @@ async def test_what_waits_ends_with_the_executor(
     executor.shutdown(wait=False, cancel_futures=True)
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    gate.set()
+    await held
+
+
+async def test_all_that_waits_ends_with_the_executor_whatever_was_taken_first(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    preparation = Preparation(executor, 1)
+    first, drawn = threading.Event(), threading.Event()
+    held = asyncio.create_task(preparation.run(first.wait, MB, time.monotonic() + 9))
+    waiting = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+
+    def draw() -> None:
+        drawn.set()
+        gate.wait()
+
+    drawing = asyncio.create_task(preparation.draw(draw, "json", MB))
+    await asyncio.sleep(0.02)
+    first.set()  # the thread comes for the photograph that waits, and takes what is drawn
+    await asyncio.to_thread(drawn.wait, 9)
+    executor.shutdown(wait=False, cancel_futures=True)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 9)
+    gate.set()
+    await asyncio.gather(held, drawing)
+
+
+async def test_the_upload_of_who_leaves_is_let_go_of_at_once(
+    executor: ThreadPoolExecutor, gate: threading.Event
+) -> None:
+    """Else callers who upload and leave would fill the memory behind one slow photograph."""
+
+    class Upload:
+        def decode(self) -> None:
+            raise AssertionError("nobody waits for it")
+
+    preparation = Preparation(executor, 1)
+    held = asyncio.create_task(preparation.run(gate.wait, MB, time.monotonic() + 9))
+    await asyncio.sleep(0.02)
+    upload = Upload()
+    kept = weakref.ref(upload)
+    leaves = asyncio.create_task(preparation.run(upload.decode, MB, time.monotonic() + 9))
+    del upload
+    await asyncio.sleep(0.02)
+    assert kept() is not None
+    leaves.cancel()
+    await asyncio.wait([leaves])
+    del leaves  # its traceback is where the upload was
+    await asyncio.sleep(0.02)
+    assert kept() is None
     gate.set()
     await held
 
