@@ -49,7 +49,17 @@ def _named(ctx: click.Context | None, param: click.Parameter | None, value: str)
     return value
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Group):
+    """Ends with one line and status 1 where what it has to say cannot be written."""
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            return super().main(*arguments, **named)
+        except OSError as error:
+            sys.exit(f"Error: {error}")
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lwbafa")
 def main() -> None:
     """Facial landmarks in named groups, each scored, for every face in a photograph."""
@@ -241,8 +251,8 @@ def new(name: str) -> None:
         key, entry = new_key(name)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    sys.stderr.write(f"{key}\n")
-    sys.stdout.write(f"{entry}\n")
+    click.echo(entry)  # first: a key whose entry is lost opens nothing
+    click.echo(key, err=True)
 
 
 if __name__ == "__main__":
