@@ -118,7 +118,7 @@ def _paths_of(name: str) -> list[str]:
 
 def _root(name: str, path: Path) -> Path:
     """The folder below which the files of an argument keep their places."""
-    if name != str(path) and glob.has_magic(name):
+    if glob.has_magic(name) and not Path(name).exists():
         parts = Path(name).parts
         fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
         return Path(*parts[:fixed])

@@ -57,6 +57,13 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(folder: Path) -> None:
     assert names("a[1].jpg") == ["a[1].jpg"]
 
 
+@pytest.mark.parametrize("named", ["a [2020]", "a [2020]/", "./a [2020]"])
+def test_a_folder_whose_name_looks_like_a_glob_is_that_folder(folder: Path, named: str) -> None:
+    (folder / "a").rename(folder / "a [2020]")
+    places = [source.place.as_posix() for source in find_sources([named])]
+    assert places == ["clip", "deep/two", "one"]
+
+
 def test_pictures_that_are_not_read_are_told_of(folder: Path) -> None:
     assert left_out_of(["a", "b"]) == ""
     for name in ("a/1.heic", "a/2.HEIC", "a/deep/3.tif", "a/.hidden/4.heic", "c/5.avif"):
