@@ -178,7 +178,9 @@ def _of_parquet(uri: str, size: int, column: str) -> Iterator[Shard]:
     with store.open_file(uri) as file:
         try:
             there = pyarrow.parquet.ParquetFile(file)
-        except pyarrow.ArrowInvalid:
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            if isinstance(error, OSError) and not store.is_damage(error):
+                raise
             yield Shard("parquet", [uri], [], 1)  # to be a row with its error
             return
         if column not in there.schema_arrow.names:

@@ -37,6 +37,10 @@ def items_of(shard: Shard, column: str, boxes_column: str) -> Iterator[Item]:
         yield _broken(uri, str(error))
     except FileNotFoundError:
         yield _broken(uri, "There is no such file.")
+    except OSError as error:
+        if not store.is_damage(error):
+            raise
+        yield _broken(uri, str(error).strip())
 
 
 def _of_tar(uri: str) -> Iterator[Item]:

@@ -244,6 +244,27 @@ def test_parquet_that_is_none_is_a_row_with_its_error(tmp_path: Path) -> None:
     assert mark.failures == {"unreadable_shard": 1}
 
 
+def test_parquet_that_is_damaged_is_a_row_with_its_error_and_ends_no_run(tmp_path: Path) -> None:
+    out, path = tmp_path / "out", tmp_path / "in"
+    path.mkdir()
+    for name in ("end", "page", "whole"):
+        parquet.write_table(
+            pyarrow.table({"bytes": [b"a", b"b"]}), path / f"{name}.parquet", compression="gzip"
+        )
+    damage(path / "end.parquet", -300)
+    damage(path / "page.parquet", 40)
+    end, page, whole = worked(out, planned(out, path))
+    assert end.failures == page.failures == {"unreadable_shard": 1}
+    assert end.left == page.left == ""
+    assert (whole.photographs, whole.failures) == (2, {})
+
+
+def damage(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at : at + 20] = bytes([255]) * 20
+    path.write_bytes(content)
+
+
 def test_a_store_is_read_and_written_by_its_url(folder: Path) -> None:
     pytest.importorskip("fsspec", reason="fsspec is not installed")
     base = f"memory://{uuid.uuid4().hex}"
