@@ -31,7 +31,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LWBAFA_", frozen=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on")
+    # Nothing would be all addresses.
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line that is written"

@@ -91,8 +91,11 @@ def server_config(service: Service) -> uvicorn.Config:
 def listen(settings: Settings) -> socket.socket:
     """The listening socket, so that a taken port is known before anything is loaded."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    place = f"{settings.host}:{settings.port}"
     try:
+        socket.getaddrinfo(settings.host, settings.port, family)  # says what names it does not take
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        place = f"{settings.host}:{settings.port}"
         raise StartupError(f"cannot listen on {place}: {error.strerror}") from error
+    except UnicodeError as error:  # of a name that no host can have
+        raise StartupError(f"cannot listen on {place}: {error}") from error

@@ -20,6 +20,7 @@ def test_environment_changes_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("LWBAFA_HOST", ""),
         ("LWBAFA_PORT", "70000"),
         ("LWBAFA_DEVICE", "tpu"),
         ("LWBAFA_ENGINE", "onnx"),
