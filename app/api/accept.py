@@ -6,13 +6,13 @@ from contextlib import suppress
 JSON = "application/json"
 
 
-def preferred(accept: str, offered: Sequence[str]) -> str:
-    """Which of the offered media types an Accept header ranks first (RFC 9110, 12.5.1).
+def preferred(accept: Sequence[str], offered: Sequence[str]) -> str:
+    """Which of the offered media types the Accept headers rank first (RFC 9110, 12.5.1).
 
     The first of them where it ranks none higher.
     """
     ranges: dict[str, float] = {}
-    for entry in accept.lower().split(","):
+    for entry in ",".join(accept).lower().split(","):
         media_range, *parameters = (part.strip() for part in entry.split(";"))
         values = [p.removeprefix("q=") for p in parameters if p.startswith("q=")]
         with suppress(ValueError):

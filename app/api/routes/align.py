@@ -169,7 +169,7 @@ async def _answer(
         aligned = await unless_disconnected(request, service.pipeline.align(wanted))
         draw = partial(service.pipeline.preparation.draw, size=len(wanted.data))
         with timings.stage("render"):
-            media_type = preferred(request.headers.get("accept", ""), (JSON, PNG, SVG))
+            media_type = preferred(request.headers.getlist("accept"), (JSON, PNG, SVG))
             picture: bytes | str | None = None
             if media_type == PNG:
                 picture = await draw(partial(answers.drawn, aligned), PNG)

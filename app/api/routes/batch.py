@@ -93,7 +93,7 @@ async def align_batch(
             model = chosen_model(query, service)
         held.enter_context(service.intake.place())
         batch = _Batch(service, model, query, uploads.images, deadline)
-        if preferred(request.headers.get("accept", ""), (JSON, NDJSON)) == NDJSON:
+        if preferred(request.headers.getlist("accept"), (JSON, NDJSON)) == NDJSON:
             return _Lines(batch.items(), held.pop_all())
         images = await unless_disconnected(request, batch.all_items())
     answer = BatchResponse(

@@ -99,6 +99,14 @@ def test_who_wants_a_picture_gets_it(
     assert answer.headers["content-type"] == media_type
 
 
+def test_what_a_caller_wants_may_stand_on_several_lines(
+    client: httpx.Client, astronaut_jpeg: bytes
+) -> None:
+    lines = [*JPEG.items(), ("Accept", "text/html"), ("Accept", "image/svg+xml")]
+    answer = client.post("/v1/align", content=astronaut_jpeg, headers=lines)
+    assert answer.headers["content-type"] == "image/svg+xml"
+
+
 @pytest.mark.parametrize(
     "path", ["/livez", "/readyz", "/metrics", "/v1/models", "/docs", "/openapi.json"]
 )
