@@ -168,6 +168,8 @@ class Client(_Base):
     def _ask(self, exchange: Exchange) -> bytes:
         while True:
             arguments = exchange.arguments()
+            if exchange.image is not None:
+                arguments["content"] = exchange.pieces()
             try:
                 with self._http.stream(exchange.method, exchange.path, **arguments) as response:
                     for chunk in response.iter_raw():
@@ -266,8 +268,15 @@ class AsyncClient(_Base):
             return error
 
     async def _ask(self, exchange: Exchange) -> bytes:
+        try:
+            async with asyncio.timeout(exchange.left_s()):
+                return await self._ask_until_answered(exchange)
+        except TimeoutError as error:
+            raise exchange.late() from error
+
+    async def _ask_until_answered(self, exchange: Exchange) -> bytes:
         while True:
-            arguments = exchange.arguments()
+            arguments = exchange.arguments() | {"content": exchange.image}
             try:
                 stream = self._http.stream(exchange.method, exchange.path, **arguments)
                 async with stream as response:

@@ -5,7 +5,7 @@ It carries nothing itself: `Client` and `AsyncClient` do, each in its way.
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lwbafa.answers import UNEXPECTED, read_problem
@@ -16,6 +16,9 @@ MOST_ANSWER_BYTES = 1 << 26
 
 SHORTEST_WAIT_S = 0.1
 """Before the same is asked again, whatever the answer says."""
+
+PIECE_BYTES = 1 << 18
+"""Of an image that is sent, between two looks at the time."""
 
 OK, ASK_AGAIN = 200, (429, 503)
 
@@ -39,19 +42,38 @@ class Exchange:
         self._end = time.monotonic() + timeout_s
         self._broken = 0
 
-    def arguments(self) -> dict[str, Any]:
-        """What httpx is to send now. Raises NoAnswer if the time is over."""
+    def left_s(self) -> float:
+        """The seconds that are left. Raises NoAnswer if there are none."""
         left_s = self._end - time.monotonic()
         if left_s <= 0:
-            raise NoAnswer(f"no answer within {self._timeout_s:g} seconds")
+            raise self.late()
+        return left_s
+
+    def late(self) -> NoAnswer:
+        """The time is over."""
+        return NoAnswer(f"no answer within {self._timeout_s:g} seconds")
+
+    def arguments(self) -> dict[str, Any]:
+        """What httpx is to send now, but for the image. Raises NoAnswer if the time is over."""
+        left_s = self.left_s()
         self.body.clear()
         # Compressed, a small answer could become an endless one.
         headers = {"Accept": self._accept, "Accept-Encoding": "identity"}
         if self.image is not None:
             headers["Content-Type"] = "application/octet-stream"
+            headers["Content-Length"] = str(len(self.image))
             headers["X-Deadline-Ms"] = str(max(1, int(1000 * left_s)))
-        arguments = {"params": self.query, "headers": headers, "timeout": left_s}
-        return arguments | ({} if self.image is None else {"content": self.image})
+        return {"params": self.query, "headers": headers, "timeout": left_s}
+
+    def pieces(self) -> Iterator[bytes]:
+        """The image, piece by piece. Raises NoAnswer once the time is over.
+
+        httpx has a time for each piece, not for all: a slow line would never be given up.
+        """
+        image = self.image or b""
+        for start in range(0, len(image), PIECE_BYTES):
+            self.left_s()
+            yield image[start : start + PIECE_BYTES]
 
     def take(self, chunk: bytes) -> None:
         """A part of the answer. Raises NoAnswer if it comes too slowly, ServiceError too much."""

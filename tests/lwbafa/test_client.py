@@ -2,10 +2,11 @@
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -356,6 +357,39 @@ def test_an_answer_that_never_comes_ends_in_time(
         with pytest.raises(error, match=says):
             align(url, timeout_s=0.5)
         assert time.monotonic() - begun < 2
+
+
+def test_a_line_that_is_too_slow_for_the_photograph_is_given_up_in_time() -> None:
+    """Each piece is taken in time, but not all."""
+
+    def take(server: socket.socket) -> None:
+        caller, _ = server.accept()
+        with caller, suppress(OSError):
+            while caller.recv(1 << 18):
+                time.sleep(0.1)
+
+    begun = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=take, args=(server,)).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(NoAnswer), Client(url, timeout_s=0.8) as client:
+            client.align(bytes(1 << 25))
+    assert time.monotonic() - begun < 3
+
+
+async def test_an_answer_whose_headers_do_not_end_is_given_up_in_time_by_an_event_loop() -> None:
+    def drip(http: BaseHTTPRequestHandler, _: int) -> None:
+        http.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        for _second in range(50):
+            http.wfile.write(b"a")
+            time.sleep(0.1)
+
+    begun = time.monotonic()
+    with answering(drip) as url:
+        async with AsyncClient(url, timeout_s=0.5) as client:
+            with pytest.raises(NoAnswer, match=r"within 0\.5 seconds"):
+                await client.align(b"picture")
+        assert time.monotonic() - begun < 3
 
 
 def test_an_answer_without_end_is_cut() -> None:
