@@ -7,8 +7,10 @@ writing anew.
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +27,8 @@ def written_aside(path: Path) -> Iterator[IO[bytes]]:
     What a killed run leaves beside it is overwritten by the next.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.aside")
+    # Its own name would be too long behind a name that is as long as names may be.
+    aside = path.with_name(f".{sha256(os.fsencode(path.name)).hexdigest()[:32]}.aside")
     try:
         with aside.open("wb") as file:
             yield file

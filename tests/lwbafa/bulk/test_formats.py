@@ -158,6 +158,14 @@ def test_a_result_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_result_may_have_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    path = tmp_path / f"{'ä' * 125}x.pts"
+    assert len(path.name.encode()) == 255
+    with formats.written_aside(path) as file:
+        file.write(b"whole")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
 def test_the_recipe_for_spark_declares_the_columns_that_there_are() -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     from lwbafa.bulk.nested import SCHEMA
