@@ -9,6 +9,9 @@ import cv2
 from lwbafa.errors import UnreadableVideo
 from lwbafa.types import Pixels
 
+LISTS = (b"#EXTM3U", b"ffconcat")
+"""How lists of other files begin, which FFmpeg would read in a file's place, whatever its name."""
+
 
 def frames(path: Path, done: Container[int] = ()) -> Iterator[tuple[int, Pixels]]:
     """Number, from 1, and upright RGB pixels H×W×3 of each frame that is not `done`.
@@ -46,6 +49,8 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         name.encode()
     except UnicodeEncodeError as error:  # of which OpenCV dies
         raise UnreadableVideo("The file's name is no UTF-8; rename it.") from error
+    if _beginning(path).startswith(LISTS):
+        raise UnreadableVideo("The file is a list of other files.")
     video = cv2.VideoCapture(name)
     try:
         if not video.isOpened():
@@ -53,3 +58,11 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         yield video
     finally:
         video.release()
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(max(map(len, LISTS)))
+    except OSError as error:
+        raise UnreadableVideo(f"The file cannot be opened: {error.strerror}.") from error

@@ -180,6 +180,21 @@ def test_a_video_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert frame_count(odd) == 1
 
 
+@pytest.mark.parametrize(
+    "text", ["ffconcat version 1.0\nfile 'clip.avi'\n", "#EXTM3U\n#EXTINF:1,\nclip.avi\n"]
+)
+def test_a_list_of_videos_is_none_whatever_its_name(tmp_path: Path, text: str) -> None:
+    """A folder from elsewhere is not to say which other files are read."""
+    clip = cv2.VideoWriter(
+        str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 32)
+    )
+    clip.write(np.zeros((32, 32, 3), np.uint8))
+    clip.release()
+    (tmp_path / "list.mp4").write_text(text)
+    with pytest.raises(UnreadableVideo, match="list of other files"):
+        list(frames(tmp_path / "list.mp4"))
+
+
 def test_a_video_whose_first_frame_is_damaged_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,5 +202,6 @@ def test_a_video_whose_first_frame_is_damaged_is_an_error(
     damaged = MagicMock()
     damaged.retrieve.return_value = (False, None)
     monkeypatch.setattr(cv2, "VideoCapture", lambda _: damaged)
+    (tmp_path / "clip.mp4").touch()
     with pytest.raises(UnreadableVideo):
         list(frames(tmp_path / "clip.mp4"))
