@@ -12,6 +12,7 @@ from lwbafa.imaging.draw import (
     PICTURE_SMALLEST_PX,
     annotated,
     heatmap_image,
+    leveled,
     png,
 )
 from lwbafa.types import Pixels
@@ -164,6 +165,18 @@ def test_on_a_picture_of_another_size_marks_and_heat_stay_on_the_face(
     glowing = annotated(photo, [(crop, NO_POINTS, heat, {})])
     expected = (crop.to_image(np.array([12, 52]) / 64) + 0.5) * scale - 0.5
     assert center_of_change(before, glowing) == pytest.approx(expected, abs=0.3)
+
+
+@pytest.mark.parametrize("degrees", [-90, 20, 45, 180])
+def test_heat_of_a_turned_crop_glows_where_the_crop_has_it(degrees: float) -> None:
+    crop = Crop(400, 80, 90, degrees)
+    heat = heat_at(10, 50)
+    heat[50:54, 10:14] = 255
+    glowing = annotated(grey(), [(crop, NO_POINTS, heat, {})])
+    expected = crop.to_image(np.array([12, 52]) / 64)
+    assert center_of_change(grey(), glowing) == pytest.approx(expected, abs=0.5)
+    _, level = leveled(crop, heat)
+    assert level.ndim == 2
 
 
 @pytest.mark.parametrize("center", [(-500, 80), (5000, 80), (400, -900), (400, 900)])
