@@ -140,9 +140,12 @@ def _files_in(
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is one, or may be: what cannot be looked at is to be a row with its error."""
+    """Whether it is one, or was to be: what cannot be looked at is to be a row with its error.
+
+    So is a link to nothing, as data that was not fetched leaves them.
+    """
     try:
-        return path.is_file()
+        return path.is_file() or not path.exists()
     except PermissionError:
         return True
 

@@ -98,6 +98,14 @@ def test_what_must_not_be_looked_at_is_told_of(
     assert left_out_of(["a"]) == "left out: a/deep, which cannot be opened"
 
 
+def test_a_link_to_nothing_is_a_source_whose_row_tells_so_and_a_pipe_is_none(folder: Path) -> None:
+    (folder / "b/gone.jpg").symlink_to("nowhere.jpg")
+    (folder / "b/round.jpg").symlink_to("round.jpg")
+    os.mkfifo(folder / "b/pipe.jpg")
+    (folder / "b/pipes.jpg").symlink_to("pipe.jpg")
+    assert names("b") == ["b/gone.jpg", "b/one.jpg", "b/one.png", "b/round.jpg"]
+
+
 def test_what_a_run_draws_is_no_source(folder: Path) -> None:
     assert [source.name for source in find_sources(["."], without=Path("a"))] == [
         "b/one.jpg",
