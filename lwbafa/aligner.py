@@ -103,9 +103,10 @@ class FaceAligner:
         around the landmarks, and the degrees that it is turned, if it is. `timings` are filled with
         what each stage took. `detection_px` is the longer side at which faces are searched, the
         detector's own without it: more finds smaller faces and takes longer. Raises
-        PhotographError, OSError for a path, ValueError for an array that is no picture and for too
-        fine a search, InvalidBox, InferenceFailed, DeviceLost.
+        PhotographError, OSError for a path, InvalidBox, InferenceFailed, DeviceLost, and ValueError
+        for an array that is no picture, for too fine a search and for `max_faces` below 1.
         """
+        refuse_no_faces(max_faces)
         opened = photograph if isinstance(photograph, Photograph) else Photograph.open(photograph)
         timings = timings or Timings()
         prepared = self.prepare(opened, boxes, max_faces, timings, detection_px)
@@ -197,6 +198,12 @@ class FaceAligner:
         smallest = min((crop.side for crop in crops), default=math.inf)
         shrink = photograph.shrink_for(smallest, self._input_px)
         return picture if picture and picture.shrink <= shrink else photograph.picture(shrink)
+
+
+def refuse_no_faces(max_faces: int) -> None:
+    """Raise ValueError for a limit that leaves no face."""
+    if max_faces < 1:
+        raise ValueError(f"max_faces is 1 or more, not {max_faces}")
 
 
 def largest_first(detections: list[Detection]) -> list[Detection]:

@@ -45,6 +45,8 @@ class _Base:
             raise ValueError(f"{url!r} is no address: {error}") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise ValueError(f"the service's address begins with http:// or https://, not {url!r}")
+        if address.port is not None and not 0 < address.port < 65536:
+            raise ValueError(f"{url!r} is no address: ports are 1 to 65535")
         if api_key and not re.fullmatch("[!-~]+", api_key):  # not quoted: errors are logged
             raise ValueError("the api_key holds a space, an end of line or what is no ASCII")
         if not 0 < timeout_s <= TIMEOUT_MAX:

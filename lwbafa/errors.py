@@ -10,7 +10,8 @@ LwbafaError
 ├── ServiceError         the service refused, or answered what it should not
 ├── NoAnswer             the service was not reached, or did not answer in time
 └── BulkError            a run over many files
-    ├── NoSources, UnreadableVideo, UnreadableShard, PartMismatch, StopRun, StoreError, WorkerDied
+    ├── NoSources, UnreadableVideo, UnreadableShard, PartMismatch, StopRun, WorkerDied
+    └── StoreError       ← PackageMissing
 """
 
 
@@ -127,7 +128,13 @@ class StopRun(BulkError):
 
 
 class StoreError(BulkError):
-    """No file can be reached in a store: its package is missing, or its URL means nothing."""
+    """No file can be reached in a store: its URL means nothing, or its package is missing."""
+
+    code = "unreadable_file"
+
+
+class PackageMissing(StoreError):
+    """What reads a store is not installed on this machine, which is no photograph's fault."""
 
 
 class WorkerDied(BulkError):

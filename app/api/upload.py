@@ -208,7 +208,11 @@ async def _form(
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError, LookupError) as error:  # the latter of odd charsets
-        files = "one file" if max_files == 1 else f"at most {max_files} files"
+        files = (
+            "one file; /v1/align/batch takes several"
+            if max_files == 1
+            else f"at most {max_files} files"
+        )
         raise BadMultipart(f"The body is not a well-formed multipart form with {files}.") from error
     try:
         if not parser.ended:

@@ -14,14 +14,14 @@ from pathlib import Path
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lwbafa.aligner import FaceAligner, Prepared
+from lwbafa.aligner import FaceAligner, Prepared, refuse_no_faces
 from lwbafa.bulk import store
 from lwbafa.bulk.rows import Row, aligned, failed
 from lwbafa.cpus import granted_cpus
 from lwbafa.detection.choose import DetectorOptions
 from lwbafa.engine import Alignment
 from lwbafa.engine.choose import EngineOptions
-from lwbafa.errors import DeviceLost, InferenceFailed
+from lwbafa.errors import DeviceLost, InferenceFailed, PackageMissing
 from lwbafa.imaging.photograph import Photograph
 from lwbafa.model_store import DEFAULT_CHECKPOINT
 from lwbafa.timings import Timings
@@ -73,8 +73,9 @@ class BulkAligner:
     `threads` photographs are decoded and searched side by side, by default as many as the engine
     has threads; each is searched on one, unless `detector` tells. `detection_px` is how finely
     faces are searched for, as of `FaceAligner.align`. Nothing about one photograph raises: it
-    becomes the row's error. Raises LoadError and, for too fine a search, ValueError when it is
-    made, DeviceLost later.
+    becomes the row's error. Raises LoadError and, for too fine a search and for `max_faces` below
+    1, ValueError when it is made; later DeviceLost, and PackageMissing for a URI whose store this
+    machine cannot read.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class BulkAligner:
         threads: int = 0,
         detection_px: int | None = None,
     ) -> None:
+        refuse_no_faces(max_faces)
         self._arguments = (checkpoint, detector, engine, max_faces, threads, detection_px)
         # One that is searched alone would take threads from those that are decoded beside it.
         detector = replace(detector, threads=detector.threads or 1)
@@ -164,6 +166,8 @@ class BulkAligner:
                 prepared = self._aligner.prepare(
                     photograph, item.boxes, self._max_faces, timings, self._detection_px
                 )
+        except PackageMissing:
+            raise
         except Exception as error:
             return Opened(item.uri, error, timings)
         return Opened(item.uri, prepared, timings)

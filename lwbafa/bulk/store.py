@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
-from lwbafa.errors import StoreError
+from lwbafa.errors import PackageMissing, StoreError
 
 ASIDE = ".aside"
 """The folder, hidden from those who read all parts, in which files become whole."""
@@ -208,9 +208,11 @@ def _remote(uri: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ModuleNotFoundError as error:
-        raise StoreError(f"{uri} needs fsspec: pip install 'lwbafa[ray]'") from error
+        raise PackageMissing(f"{uri} needs fsspec: pip install 'lwbafa[ray]'") from error
     try:
         files, path = fsspec.core.url_to_fs(uri)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
+        raise PackageMissing(f"{uri}: {error}") from error
+    except ValueError as error:
         raise StoreError(f"{uri}: {error}") from error
     return files, path

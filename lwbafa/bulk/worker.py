@@ -22,7 +22,7 @@ from lwbafa.bulk.plan import Plan
 from lwbafa.bulk.rows import Row, failed
 from lwbafa.bulk.shards import items_of
 from lwbafa.bulk.tries import Tries
-from lwbafa.errors import WorkerDied
+from lwbafa.errors import PackageMissing, WorkerDied
 from lwbafa.timings import Timings
 
 
@@ -66,12 +66,12 @@ class ShardWorker:
     def work(self, shard: int) -> Mark:
         """Do a shard unless it is done: its part, then its mark.
 
-        A store that fails is no reason to end: the mark says that the shard is left. Raises
-        DeviceLost.
+        A store that fails, or that this machine cannot read, is no reason to end: the mark says
+        that the shard is left. Raises DeviceLost.
         """
         try:
             return Mark.read(self._out, shard) or self._do(shard)
-        except OSError as error:
+        except (OSError, PackageMissing) as error:
             return Mark(shard, left=f"{type(error).__name__}: {error}")
 
     def _do(self, shard: int) -> Mark:

@@ -415,7 +415,7 @@ def test_nobody_there_and_no_address_are_said() -> None:
     assert time.monotonic() - begun < 2
     with pytest.raises(ValueError, match="begins with http"):
         Client("127.0.0.1:8000")
-    for wrong in "http://", "http://host:port", "http://[::1":
+    for wrong in "http://", "http://host:port", "http://host:99999", "http://[::1":
         with pytest.raises(ValueError, match="address"):
             Client(wrong)
     for time_s in 0, -1, float("nan"), float("inf"):

@@ -203,7 +203,9 @@ def test_broken_multipart(client: httpx.Client, content_type: str, body: bytes) 
 
 def test_two_files(client: httpx.Client, astronaut_jpeg: bytes) -> None:
     files = {"image": astronaut_jpeg, "other": astronaut_jpeg}
-    assert_problem(client.post("/v1/align", files=files), 400, "bad_multipart")
+    response = client.post("/v1/align", files=files)
+    assert_problem(response, 400, "bad_multipart")
+    assert "/v1/align/batch takes several" in response.json()["detail"]
 
 
 def test_too_many_bytes_by_content_length(narrow_client: httpx.Client) -> None:

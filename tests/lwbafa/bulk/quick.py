@@ -13,6 +13,7 @@ from lwbafa.bulk.aligner import BulkAligner, Item, Opened, Seen
 from lwbafa.bulk.plan import Plan
 from lwbafa.bulk.rows import aligned, failed
 from lwbafa.bulk.worker import ShardWorker, done_shards
+from lwbafa.errors import PackageMissing
 from lwbafa.timings import Timings
 
 
@@ -31,6 +32,8 @@ class Quick(BulkAligner):
             if self._deadly and item.uri.endswith(self._deadly):
                 os._exit(9)
             return Opened(item.uri, Prepared([], [], [], 0, (content[0], 1)), timings)
+        except PackageMissing:
+            raise
         except Exception as error:
             return Opened(item.uri, error, timings)
 

@@ -139,6 +139,17 @@ def test_too_fine_a_search_is_refused_when_it_is_made(wrong: int) -> None:
         BulkAligner(engine=EngineOptions(threads=1), detection_px=wrong)
 
 
+def test_a_limit_that_leaves_no_face_is_refused(
+    aligner: BulkAligner, astronaut_jpeg: bytes
+) -> None:
+    """Below 0 it would leave out the last faces, as Python counts."""
+    for wrong in 0, -1:
+        with pytest.raises(ValueError, match="max_faces is 1 or more"):
+            BulkAligner(max_faces=wrong)
+        with pytest.raises(ValueError, match="max_faces is 1 or more"):
+            aligner._aligner.align(astronaut_jpeg, max_faces=wrong)
+
+
 def test_it_is_pickled_by_what_it_was_made_with(aligner: BulkAligner) -> None:
     assert len(pickle.dumps(aligner)) < 1000
     again = pickle.loads(pickle.dumps(aligner))  # noqa: S301

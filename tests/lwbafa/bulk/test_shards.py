@@ -284,6 +284,30 @@ def test_a_store_is_read_and_written_by_its_url(folder: Path) -> None:
         store.read("nowhere://x")
 
 
+def test_a_package_that_is_missing_leaves_the_shard_and_a_url_that_means_nothing_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "uris.parquet"
+    uris = ["nowhere://x", "memory://y"]
+    parquet.write_table(pyarrow.table({"uri": uris}), file, row_group_size=1)
+    out = tmp_path / "out"
+    plan = planned(out, file, column="uri", shard_size=1)
+    url_to_fs = pytest.importorskip("fsspec").core.url_to_fs
+
+    def missing(uri: str) -> Any:
+        if uri.startswith("memory:"):
+            raise ImportError("Install it")
+        return url_to_fs(uri)
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", missing)
+    marks = worked(out, plan)
+    assert [(mark.failures, mark.left) for mark in marks] == [
+        ({"unreadable_file": 1}, ""),
+        ({}, "PackageMissing: memory://y: Install it"),
+    ]
+    assert done_shards(str(out)) == {0}
+
+
 def test_a_store_that_fails_leaves_the_shard_for_later(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
