@@ -48,9 +48,9 @@ EXAMPLE_ANSWER = {
     "request_id": "0b3844c1757b4b8f87c4dc476a35e217",
     "model": {
         "name": "lwbafa-lite-300w68",
-        "version": "2.1.0",
+        "version": "2.2.0",
         "markup": "300w-68",
-        "sha256": "011b7e7b…",
+        "sha256": "f27db012…",
         "calibrated": True,
         "groups": {"jaw": [0, 1, 2], "left_brow": [17, 18, 19, 20, 21]},
     },
