@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from tqdm import tqdm
 
+from proof.harness.checkpoints import FULL
 from proof.harness.photographs import astronaut
 from proof.harness.target import (
     PATIENCE_S,
@@ -28,7 +29,7 @@ LONGEST_STAY_S = 0.4
 LONGEST_QUEUE_S = 5.0
 LOOK_EVERY_S = 0.05
 LEAVER = post(astronaut(REFERENCE_PX).body, boxes=[REFERENCE_BOX] * 4)
-"""Four faces, of which some still wait for the network whenever their caller leaves."""
+"""Four faces, of which some still wait for the paper's network whenever their caller leaves."""
 HEAD = LEAVER.index(b"\r\n\r\n") + 4
 PHASES = ("in the headers", "in the body", "while queued")
 
@@ -36,7 +37,7 @@ PHASES = ("in the headers", "in the body", "while queued")
 async def run(plan: Plan) -> list[Promise]:
     """Leave a thousand times, while one who stays is answered all along."""
     count = plan.pick(1000, 90)
-    async with target() as service:
+    async with target(checkpoint_dirs=FULL) as service:
         first = await service.reference_answer()
         files = service.open_files()
         requests = await _align_requests(service)
