@@ -173,13 +173,21 @@ def _files(sources: Sequence[str], out: str) -> Iterator[str]:
             raise NoSources(f"there is no file, no folder and no match of {source}")
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether one of Arrow's errors is about what a Parquet file holds, and not about its store.
+
+    Damage may be an OSError too, but without the number that a system's errors and a store's have.
+    """
+    return not isinstance(error, OSError) or (type(error) is OSError and error.errno is None)
+
+
 def _of_parquet(uri: str, size: int, column: str) -> Iterator[Shard]:
     """Neighbouring row groups of a file, until they are `size` photographs or more."""
     with store.open_file(uri) as file:
         try:
             there = pyarrow.parquet.ParquetFile(file)
         except (pyarrow.ArrowInvalid, OSError) as error:
-            if isinstance(error, OSError) and not store.is_damage(error):
+            if not is_damage(error):
                 raise
             yield Shard("parquet", [uri], [], 1)  # to be a row with its error
             return

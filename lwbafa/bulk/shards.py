@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from lwbafa.bulk import store
 from lwbafa.bulk.aligner import Item, item_of
-from lwbafa.bulk.plan import Shard
+from lwbafa.bulk.plan import Shard, is_damage
 from lwbafa.bulk.sources import PICTURES
 from lwbafa.errors import UnreadableShard
 
@@ -33,12 +33,12 @@ def items_of(shard: Shard, column: str, boxes_column: str) -> Iterator[Item]:
             yield from _of_tar(uri)
         else:
             yield from _of_parquet(uri, shard.groups, column, boxes_column)
-    except (tarfile.TarError, EOFError, pyarrow.ArrowInvalid, UnreadableShard) as error:
+    except (tarfile.TarError, EOFError, UnreadableShard) as error:
         yield _broken(uri, str(error))
     except FileNotFoundError:
         yield _broken(uri, "There is no such file.")
-    except OSError as error:
-        if not store.is_damage(error):
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        if not is_damage(error):
             raise
         yield _broken(uri, str(error).strip())
 

@@ -43,14 +43,6 @@ def open_file(uri: str) -> IO[bytes]:
     return cast(IO[bytes], files.open(path, "rb"))
 
 
-def is_damage(error: Exception) -> bool:
-    """Whether an error is about what a Parquet file holds, and not about its store.
-
-    Arrow has them as OSError too, but without the number that a system's errors and a store's have.
-    """
-    return type(error) is OSError and error.errno is None
-
-
 def read(uri: str) -> bytes:
     """All of a file; a store that fails is asked again before that counts. Raises OSError."""
     for pause_s in PAUSES_S if "://" in uri else ():
